@@ -3,7 +3,6 @@ import { ShapeError } from "../errors.ts";
 import { broadcastShapes, describe, normalizeAxes, normalizeAxis, sameShape, sizeOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { DType, Shape } from "../types.ts";
-import { where } from "./elementwise.ts";
 
 /** The same elements under another shape; one extent may be -1 and is worked out. */
 export function reshape<D extends DType>(x: Tensor<D>, shape: Shape): Tensor<D> {
@@ -140,7 +139,7 @@ export function pad<D extends DType>(
   const padded = apply("pad", [x], attrs) as Tensor<D>;
   if (value === 0) return padded;
   const inside = apply("pad", [fullLike(x, 1, x.shape, "bool")], attrs);
-  return where(inside, padded, fullLike(x, value, padded.shape, x.dtype)) as Tensor<D>;
+  return apply("map", [inside, padded, fullLike(x, value, padded.shape, x.dtype)], { fn: "where" });
 }
 
 /** Tensors joined along an axis they may differ in. */
