@@ -10,7 +10,6 @@ import type {
   BufferSource,
   Instruction,
   Kernel,
-  LoopKernel,
   Plan,
   PlanBuffer,
   RoutineKernel,
