@@ -17,6 +17,8 @@ export { scope } from "./provenance.ts";
 export * from "./functions/elementwise.ts";
 export * from "./functions/indexing.ts";
 export * from "./functions/linear.ts";
+export * from "./functions/neural.ts";
+export * from "./functions/random.ts";
 export * from "./functions/reductions.ts";
 export * from "./functions/tags.ts";
 export * from "./functions/views.ts";
