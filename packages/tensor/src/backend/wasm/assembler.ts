@@ -388,9 +388,10 @@ function moduleBuilder(options: EmitOptions) {
     const type = [0x60, ...vector(parameters.map((p) => [typeCode[p]])), ...vector(result === "void" ? [] : [[typeCode[result]]])];
     return unsigned(types.push(type) - 1);
   }
-  /** Imports a memory of any size up to 4 GiB. */
+  /** Imports a memory of any size; a shared one must name a limit, 4 GiB. */
   function importMemory(module: string, name: string): void {
-    imports.push([...text(module), ...text(name), 0x02, options.shared ? 0x03 : 0x01, ...unsigned(0), ...unsigned(65536)]);
+    const limits = options.shared ? [0x03, ...unsigned(0), ...unsigned(65536)] : [0x00, ...unsigned(0)];
+    imports.push([...text(module), ...text(name), 0x02, ...limits]);
   }
   function importFunction<R extends Type | "void">(module: string, name: string, parameters: readonly Type[], result: R): Callable<R> {
     imports.push([...text(module), ...text(name), 0x00, ...signature(parameters, result)]);
