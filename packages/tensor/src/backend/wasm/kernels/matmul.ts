@@ -32,7 +32,7 @@ type Word = (typeof WORDS)[number];
 export type MatmulRoutine = Routine<MatmulShape, MatmulPointer, (typeof EXTENTS)[number]>;
 
 /** Register tiles by measurement: the second for engines that fuse adjacent 128-bit operations into 256-bit ones. */
-export const REGISTER_TILE: RegisterTile = { rows: 2, cols: 16 };
+export const REGISTER_TILE: RegisterTile = { rows: 6, cols: 8 };
 export const WIDE_REGISTER_TILE: RegisterTile = { rows: 6, cols: 16 };
 
 const divideUp = (a: number, b: number): number => Math.ceil(a / b);
@@ -125,7 +125,7 @@ export function packedMatmul(register: RegisterTile): MatmulRoutine {
       f.loop((again) => { // once even if k is 0: an empty sum is zero
         f.set(depth, minimum(f, i32.sub(w.k, start), i32.const(K_BLOCK)));
         const from = f.let(at(a, start, colStride));
-        packRows(f, register, { to: scratch, rows, k: depth, colStride }, (r) => at(from, r, rowStride));
+        packRows(f, register, { to: scratch, rows, k: depth, colStride, adjacent: i32.eq(rowStride, 4) }, (r) => at(from, r, rowStride));
         f.do(call(block, scratch, at(b, start, i32.const(4 * register.cols)), panelBytes(w.k), depth, c, stride, rows, cols, i32.eqz(start), pad));
         f.set(start, i32.add(start, K_BLOCK));
         f.brIf(again, i32.lt_s(start, w.k));
@@ -149,8 +149,8 @@ export function packedMatmul(register: RegisterTile): MatmulRoutine {
   };
 }
 
-/** Columns of one tile of the plain kernel. */
-const SLIVER: RegisterTile = { rows: 1, cols: 64 };
+/** A tile of the plain kernel. */
+const SLIVER_TILE = 64;
 
 /**
  * One step, nothing packed: for few rows (or few columns, the product transposed) every element of the matrix is used
@@ -158,7 +158,10 @@ const SLIVER: RegisterTile = { rows: 1, cols: 64 };
  * depends on the strides only.
  */
 export function sliverMatmul(): MatmulRoutine {
-  const slivers = (shape: MatmulShape) => ({ ...extents(shape, SLIVER), tileRows: shape.m, rowTiles: 1, tileCols: 64, colTiles: divideUp(shape.n, 64) });
+  const slivers = (shape: MatmulShape) => ({
+    ...extents(shape, REGISTER_TILE),
+    tileRows: SLIVER_TILE, tileCols: SLIVER_TILE, rowTiles: divideUp(shape.m, SLIVER_TILE), colTiles: divideUp(shape.n, SLIVER_TILE),
+  });
   const emit = (options: EmitOptions, epilogue?: Epilogue) => assemble(options, (m) => {
     m.importMemory("env", "memory");
     const finish = epilogue && defineEpilogue(m, epilogue);
@@ -167,9 +170,9 @@ export function sliverMatmul(): MatmulRoutine {
       const bytes = (elements: I32): Local<"i32"> => f.let(i32.shl(elements, 2));
       const [aRow, aCol, bRow, bCol] = [bytes(w.aRow), bytes(w.aCol), bytes(w.bRow), bytes(w.bCol)];
       const stride = f.let(i32.shl(w.n, 2));
-      const a = f.let(matrixAt(f, w, "a", batch));
+      const a = f.let(at(matrixAt(f, w, "a", batch), row, aRow));
       const b = f.let(at(matrixAt(f, w, "b", batch), col, bCol));
-      const corner = f.let(i32.add(at(w.c, i32.mul(batch, w.m), stride), i32.shl(col, 2)));
+      const corner = f.let(i32.add(at(w.c, i32.add(i32.mul(batch, w.m), row), stride), i32.shl(col, 2)));
       const c = f.let(corner);
       const i = f.local("i32");
       f.for(i, 0, rows, 1, () => {
@@ -178,7 +181,11 @@ export function sliverMatmul(): MatmulRoutine {
         f.if(i32.eq(bCol, 4), () => {
           f.while(i32.le_s(i32.add(j, 16), cols), () => alongColumns(f, line, 4));
           f.while(i32.le_s(i32.add(j, 4), cols), () => alongColumns(f, line, 1));
-        }, () => f.if(i32.and(i32.eq(bRow, 4), i32.eq(aCol, 4)), () => f.while(i32.le_s(i32.add(j, 4), cols), () => alongDepth(f, line, 4))));
+        });
+        f.if(i32.and(i32.eq(bRow, 4), i32.eq(aCol, 4)), () => {
+          f.while(i32.le_s(i32.add(j, 4), cols), () => alongDepth(f, line, 4));
+          f.while(i32.lt_s(j, cols), () => alongDepth(f, line, 1));
+        });
         f.while(i32.lt_s(j, cols), () => oneByOne(f, line));
         f.set(a, i32.add(a, aRow));
         f.set(c, i32.add(c, stride));
@@ -190,8 +197,15 @@ export function sliverMatmul(): MatmulRoutine {
     words: WORDS,
     extents: slivers,
     temporaryBytes: () => 0,
-    steps: [{ name: "product", emit, tiles: (shape) => batchSize(shape) * slivers(shape).colTiles }],
+    steps: [{ name: "product", emit, tiles: (shape) => batchSize(shape) * slivers(shape).rowTiles * slivers(shape).colTiles }],
   };
+}
+
+/** The routine to use: which one changes speed and rounding, never meaning. `wide` where the engine fuses to 256 bits. */
+export function chooseMatmul({ m, n, a, b }: MatmulShape, wide: boolean): MatmulRoutine {
+  const alongK = a.col === 1 && b.row === 1;
+  const sliver = (m <= 4 && (b.col === 1 || alongK)) || (n < 4 && alongK);
+  return sliver ? sliverMatmul() : packedMatmul(wide ? WIDE_REGISTER_TILE : REGISTER_TILE);
 }
 
 interface Line {
