@@ -111,7 +111,7 @@ export function packRows(
 }
 
 /** Copies `count` adjacent floats. */
-function copyRow(f: Func, from: I32, to: I32, count: number): void {
+export function copyRow(f: Func, from: I32, to: I32, count: number): void {
   let done = 0;
   for (; done + 4 <= count; done += 4) f.do(v128.store(to, v128.load(from, 4 * done), 4 * done));
   if (done + 2 <= count) {
