@@ -1,0 +1,40 @@
+import type { AnyNode } from "../node.ts";
+import type { Storage } from "../runtime/storage.ts";
+import type { DType, TypedArray } from "../types.ts";
+
+/** A piece of device memory. Each backend adds what it needs. */
+export interface Allocation {
+  readonly bytes: number;
+}
+
+export interface RunRequest {
+  /** What to compute, distinct nodes on this device; leaves among what they need have their storage attached. */
+  readonly roots: readonly AnyNode[];
+  /** Storages that nothing needs after this run, so that a result may be written in place of one. */
+  readonly donated: ReadonlySet<Storage>;
+}
+
+export interface RunResult {
+  /** One per root. It may be the allocation of a donated storage. */
+  readonly allocations: readonly Allocation[];
+  /** Settles when the elements are there. */
+  readonly done: Promise<void>;
+}
+
+/**
+ * A device. Work happens in the order it was asked for: memory freed after `run` may be handed out again at once, and a
+ * `read` sees every run before it.
+ */
+export interface Backend {
+  readonly dtypes: readonly DType[];
+  /** Copies host elements in. */
+  upload(data: TypedArray, dtype: DType): Allocation;
+  /** Starts computing the roots and returns at once. @throws {DeviceError} if they do not fit. */
+  run(request: RunRequest): RunResult;
+  /** A copy of the elements on the host. */
+  read(allocation: Allocation, dtype: DType, size: number): Promise<TypedArray>;
+  free(allocation: Allocation): void;
+  /** Bytes held for reuse, in no live tensor. */
+  poolBytes(): number;
+  shutdown(): Promise<void>;
+}

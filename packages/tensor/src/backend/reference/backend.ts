@@ -1,0 +1,61 @@
+import { internal } from "../../errors.ts";
+import { topologicalOrder, type AnyNode } from "../../node.ts";
+import { primitives } from "../../primitives/index.ts";
+import type { HostArray, Primitive } from "../../primitives/primitive.ts";
+import { leafStorage, nodeInputs } from "../../runtime/leaves.ts";
+import { sizeOf } from "../../shape.ts";
+import { hostArray, hostArrayFrom, type TypedArray } from "../../types.ts";
+import type { Allocation, Backend, RunRequest } from "../backend.ts";
+
+interface HostAllocation extends Allocation {
+  readonly data: TypedArray;
+}
+
+/** The oracle: runs each primitive's own loop, one node at a time, in graph order. Knows no plan and no fusion. */
+export function referenceBackend(): Backend {
+  return {
+    dtypes: ["f32", "f64", "i32", "u32", "bool"],
+    upload: (data, dtype) => allocate(hostArrayFrom(dtype, data)),
+    run: (request) => ({ allocations: evaluate(request).map(allocate), done: Promise.resolve() }),
+    read: async (allocation) => (allocation as HostAllocation).data.slice(),
+    free: () => {},
+    poolBytes: () => 0,
+    shutdown: async () => {},
+  };
+}
+
+const allocate = (data: TypedArray): HostAllocation => ({ bytes: data.byteLength, data });
+
+function evaluate({ roots }: RunRequest): TypedArray[] {
+  const order = topologicalOrder(roots, nodeInputs);
+  const consumers = new Map<AnyNode, number>();
+  for (const node of [...order.flatMap(nodeInputs), ...roots]) consumers.set(node, (consumers.get(node) ?? 0) + 1);
+  const values = new Map<AnyNode, HostArray>();
+  for (const node of order) {
+    const inputs = nodeInputs(node);
+    values.set(
+      node,
+      evaluateNode(
+        node,
+        inputs.map((input) => values.get(input)!),
+      ),
+    );
+    for (const input of inputs) {
+      const left = consumers.get(input)! - 1;
+      consumers.set(input, left);
+      if (left === 0) values.delete(input);
+    }
+  }
+  return roots.map((root) => values.get(root)!.data.slice());
+}
+
+function evaluateNode(node: AnyNode, inputs: readonly HostArray[]): HostArray {
+  const storage = leafStorage(node);
+  if (storage) {
+    if (!storage.allocation) throw internal(`${node.op}: a leaf reached the device without its elements`);
+    return { shape: node.shape, dtype: node.dtype, data: (storage.allocation as HostAllocation).data };
+  }
+  const out: HostArray = { shape: node.shape, dtype: node.dtype, data: hostArray(node.dtype, sizeOf(node.shape)) };
+  (primitives[node.op] as Primitive<never>).reference(out, inputs, node.attrs as never);
+  return out;
+}

@@ -1,0 +1,72 @@
+import { DTypeError, ShapeError } from "./errors.ts";
+import { sameShape, sizeOf } from "./shape.ts";
+import { hostLeaf } from "./runtime/realize.ts";
+import type { Tensor } from "./tensor.ts";
+import { hostArrayFrom, type DeviceName, type DType, type Shape, type TypedArray } from "./types.ts";
+import type { AnyNode } from "./node.ts";
+
+/** What `tensor` accepts: a number or boolean, nested arrays of them, or a typed array. */
+export type TensorData = number | boolean | TypedArray | readonly TensorData[];
+
+export interface TensorOptions<D extends DType = DType> {
+  readonly shape?: Shape;
+  readonly dtype?: D;
+  readonly device?: DeviceName;
+}
+
+/** A leaf holding `data`. Numbers become f32 and booleans bool unless the options say otherwise; typed arrays keep their type. */
+export function leafOf(data: TensorData, { shape, dtype }: TensorOptions, device: DeviceName): AnyNode {
+  const { flat, nested, kind } = flatten(data);
+  const wanted = shape ?? nested;
+  if (sizeOf(wanted) !== flat.length) {
+    throw new ShapeError(`tensor: shape [${wanted}] has ${sizeOf(wanted)} elements but the data has ${flat.length}`);
+  }
+  const type = dtype ?? kind;
+  return hostLeaf(
+    device,
+    wanted,
+    type === "bool" ? Uint8Array.from(flat, (x) => Number(x !== 0)) : hostArrayFrom(type, flat),
+    type,
+    "tensor",
+  );
+}
+
+/** A constant on the device of another tensor. */
+export const tensorLike = <D extends DType>(like: Tensor, data: TensorData, dtype: D): Tensor<D> =>
+  like.derive(leafOf(data, { dtype }, like.device)) as Tensor<D>;
+
+function flatten(data: TensorData): { flat: ArrayLike<number>; nested: Shape; kind: DType } {
+  if (ArrayBuffer.isView(data)) return { flat: data, nested: [data.length], kind: typedKind(data) };
+  if (!Array.isArray(data))
+    return { flat: [Number(data)], nested: [], kind: typeof data === "boolean" ? "bool" : "f32" };
+  const flat: number[] = [];
+  let kind: DType | undefined;
+  const shapeOf = (x: TensorData): Shape => {
+    if (Array.isArray(x)) {
+      const shapes = x.map(shapeOf);
+      if (shapes.some((s) => !sameShape(s, shapes[0])))
+        throw new ShapeError("tensor: nested arrays must be rectangular");
+      return [x.length, ...(shapes[0] ?? [])];
+    }
+    if (typeof x !== "number" && typeof x !== "boolean")
+      throw new DTypeError(`tensor: elements are numbers or booleans, got ${String(x)}`);
+    const type = typeof x === "boolean" ? "bool" : "f32";
+    if (kind !== undefined && kind !== type)
+      throw new DTypeError("tensor: numbers and booleans are mixed; use one kind");
+    kind = type;
+    flat.push(Number(x));
+    return [];
+  };
+  return { nested: shapeOf(data), flat, kind: kind ?? "f32" };
+}
+
+function typedKind(data: TypedArray): DType {
+  if (data instanceof Float32Array) return "f32";
+  if (data instanceof Float64Array) return "f64";
+  if (data instanceof Int32Array) return "i32";
+  if (data instanceof Uint32Array) return "u32";
+  if (data instanceof Uint8Array) return "bool";
+  throw new DTypeError(
+    `tensor: no dtype for ${Object.prototype.toString.call(data)}; use a Float32, Float64, Int32, Uint32 or Uint8 array`,
+  );
+}

@@ -1,0 +1,84 @@
+import { leafOf, type TensorData, type TensorOptions } from "./creation.ts";
+import { fullLike } from "./apply.ts";
+import { ShapeError } from "./errors.ts";
+import { makeNode } from "./node.ts";
+import { leafStorage } from "./runtime/leaves.ts";
+import { defaultDevice } from "./runtime/devices.ts";
+import { Tensor } from "./tensor.ts";
+import type { DeviceName, DType, Shape, TypedArray, TypedArrayOf } from "./types.ts";
+
+type DTypeOfArray<A> = { [D in DType]: A extends TypedArrayOf[D] ? D : never }[DType];
+type DTypeOfData<T> = T extends TypedArray ? DTypeOfArray<T> : T extends boolean | readonly boolean[] ? "bool" : "f32";
+
+/**
+ * A tensor from numbers, nested arrays, a typed array or booleans.
+ *
+ * @param options `dtype`: numbers become f32 unless it says otherwise. `shape`: for flat data.
+ * @throws {ShapeError} if nested arrays are ragged or the shape does not fit the data.
+ */
+export function tensor<T extends TensorData, D extends DType = DTypeOfData<T>>(
+  data: T,
+  options: TensorOptions<D> = {},
+): Tensor<D> {
+  const node = leafOf(data, options, options.device ?? defaultDevice());
+  return new Tensor<D>(node, leafStorage(node));
+}
+
+export interface MakeOptions<D extends DType = DType> {
+  readonly dtype?: D;
+  readonly device?: DeviceName;
+}
+
+/** One number everywhere; f32 unless `dtype` says otherwise. */
+export function full<D extends DType = "f32">(
+  shape: Shape,
+  value: number,
+  { dtype, device }: MakeOptions<D> = {},
+): Tensor<D> {
+  return new Tensor<D>(makeNode("full", [], { shape, value, dtype: dtype ?? "f32" }, device ?? defaultDevice()));
+}
+
+export const zeros = <D extends DType = "f32">(shape: Shape, options?: MakeOptions<D>): Tensor<D> =>
+  full(shape, 0, options);
+export const ones = <D extends DType = "f32">(shape: Shape, options?: MakeOptions<D>): Tensor<D> =>
+  full(shape, 1, options);
+export const zerosLike = <D extends DType>(x: Tensor<D>): Tensor<D> => fullLike(x, 0, x.shape, x.dtype);
+export const onesLike = <D extends DType>(x: Tensor<D>): Tensor<D> => fullLike(x, 1, x.shape, x.dtype);
+
+function iota<D extends DType>(shape: Shape, axis: number, dtype: D, device?: DeviceName): Tensor<D> {
+  return new Tensor<D>(makeNode("iota", [], { shape, axis, dtype }, device ?? defaultDevice()));
+}
+
+/** `start, start + step, …` up to but without `stop`; `arange(n)` counts from 0. i32 if all are integers, else f32. */
+export function arange<D extends DType = DType>(
+  start: number,
+  stop?: number,
+  step = 1,
+  { dtype, device }: MakeOptions<D> = {},
+): Tensor<D> {
+  const [from, to] = stop === undefined ? [0, start] : [start, stop];
+  if (step === 0) throw new ShapeError("arange: step must not be 0");
+  const type = dtype ?? ([from, to, step].every(Number.isInteger) ? "i32" : "f32");
+  const count = iota([Math.max(Math.ceil((to - from) / step), 0)], 0, type, device);
+  return (from === 0 && step === 1 ? count : count.mul(step).add(from)) as Tensor<D>;
+}
+
+/** `count` numbers from `start` to `stop`, both included. */
+export function linspace<D extends DType = "f32">(
+  start: number,
+  stop: number,
+  count: number,
+  { dtype, device }: MakeOptions<D> = {},
+): Tensor<D> {
+  if (!Number.isInteger(count) || count < 1)
+    throw new ShapeError(`linspace: count must be a positive integer, got ${count}`);
+  const steps = iota([count], 0, dtype ?? "f32", device);
+  return (count === 1 ? steps.add(start) : steps.mul((stop - start) / (count - 1)).add(start)) as Tensor<D>;
+}
+
+/** The identity matrix. */
+export function eye<D extends DType = "f32">(n: number, { dtype, device }: MakeOptions<D> = {}): Tensor<D> {
+  return iota([n, n], 0, "i32", device)
+    .eq(iota([n, n], 1, "i32", device))
+    .cast(dtype ?? "f32") as Tensor<D>;
+}

@@ -1,0 +1,64 @@
+import { ConfigError } from "./errors.ts";
+
+/** Where a node came from. Plain data, never a reference to a node, so that it keeps nothing alive. */
+export interface Provenance {
+  /** The `scope` path the node was written in, such as `layers.1/moe`. */
+  readonly scope: string;
+  /** For a node made by a gradient rule: the forward op it differentiates. */
+  readonly rule?: { readonly op: string; readonly id: number; readonly scope: string; readonly line?: string };
+  /** In debug, the line of user code. */
+  readonly line?: string;
+}
+
+const outside: Provenance = { scope: "" };
+let current: Provenance = outside;
+let debugLines = false;
+
+/** In debug, nodes remember the user's line. */
+export function setDebugLines(on: boolean): void {
+  debugLines = on;
+}
+
+export function currentProvenance(): Provenance {
+  return debugLines && !current.rule ? { ...current, line: userLine() } : current;
+}
+
+/** Runs `fn` with nodes attributed to `provenance`. */
+export function withProvenance<T>(provenance: Provenance, fn: () => T): T {
+  const before = current;
+  current = provenance;
+  try {
+    return fn();
+  } finally {
+    current = before;
+  }
+}
+
+/**
+ * Names the part of a model that `fn` writes: nodes made inside carry the path of names.
+ *
+ * @throws {ConfigError} if `fn` is async: a scope ends when `fn` returns, so what an async function makes later would lose it.
+ */
+export function scope<T>(name: string, fn: () => T): T {
+  const path = current.scope === "" ? name : `${current.scope}/${name}`;
+  const result = withProvenance({ ...current, scope: path }, fn);
+  if (result instanceof Promise) {
+    throw new ConfigError(
+      `scope: "${name}" was given an async function; scope the synchronous parts inside it instead`,
+    );
+  }
+  return result;
+}
+
+/** In debug, the first stack frame outside the framework, as `file.ts:41:7`. */
+export function userLine(): string | undefined {
+  if (!debugLines) return undefined;
+  const frames = (new Error().stack ?? "").split("\n").slice(1);
+  for (const frame of frames) {
+    if (/[\\/]packages[\\/](tensor|autograd|moe)[\\/](src|dist)[\\/]/.test(frame)) continue;
+    if (/@switchyard[\\/](tensor|autograd|moe)[\\/]/.test(frame) || frame.includes("node:")) continue;
+    const location = /\(?([^\s()]+:\d+:\d+)\)?$/.exec(frame)?.[1];
+    if (location) return location.replace(/^file:\/\//, "");
+  }
+  return undefined;
+}

@@ -1,0 +1,124 @@
+import type { Backend } from "../backend/backend.ts";
+import { ConfigError, DeviceError } from "../errors.ts";
+import { setDebugLines } from "../provenance.ts";
+import type { DeviceName } from "../types.ts";
+import { ledgerOf } from "./memory.ts";
+
+export interface InitOptions {
+  /** User lines in errors, leak sites, index checks and run-twice warnings. */
+  readonly debug?: boolean;
+  /** `wasm`: how many worker threads; by default as many as there are processors. */
+  readonly threads?: number;
+  /** `wasm` in Node: ask V8 for 256-bit vectors. Acts on the whole process. */
+  readonly revectorize?: boolean;
+}
+
+type Starter = (options: InitOptions) => Promise<Backend>;
+
+const starters: { [D in DeviceName]: Starter } = {
+  cpu: async () => (await import("../backend/reference/backend.ts")).referenceBackend(),
+  wasm: async (options) => (await import("../backend/wasm/backend.ts")).wasmBackend(options),
+  webgpu: async () => {
+    throw new DeviceError("init: webgpu is not built yet; use wasm or cpu");
+  },
+};
+
+interface Started {
+  readonly options: string;
+  readonly backend: Promise<Backend>;
+}
+
+const started = new Map<DeviceName, Started>();
+const live = new Map<DeviceName, Backend>();
+let chosen: DeviceName = "wasm";
+
+/**
+ * Starts a device and makes it the default. Optional for `cpu` and `wasm`, which start with their own first work.
+ *
+ * @param device one name, or several in order of preference: the first that starts is taken. Nothing falls back silently.
+ * @returns the name of the device that started.
+ * @throws {DeviceError} if none starts, with each one's reason.
+ * @throws {ConfigError} if a device already runs with other options.
+ */
+export async function init(device: DeviceName | readonly DeviceName[], options: InitOptions = {}): Promise<DeviceName> {
+  const reasons: string[] = [];
+  for (const name of typeof device === "string" ? [device] : device) {
+    if (!(name in starters))
+      throw new ConfigError(`init: unknown device "${name}"; devices are ${Object.keys(starters).join(", ")}`);
+    try {
+      await start(name, options);
+      chosen = name;
+      return name;
+    } catch (error) {
+      if (error instanceof ConfigError) throw error;
+      reasons.push(`${name}: ${(error as Error).message}`);
+    }
+  }
+  throw new DeviceError(`init: no device started (${reasons.join("; ") || "none was named"})`);
+}
+
+function start(name: DeviceName, options: InitOptions): Promise<Backend> {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  const wanted = JSON.stringify(given.toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  const running = started.get(name);
+  if (running) {
+    if (running.options === wanted) return running.backend;
+    throw new ConfigError(
+      `init: ${name} already runs with options ${running.options}, asked for ${wanted}; call shutdown() first`,
+    );
+  }
+  if (options.debug) setDebugLines(true);
+  const backend = starters[name](options);
+  started.set(name, { options: wanted, backend });
+  backend.then(
+    (ready) => void (started.get(name)?.backend === backend && live.set(name, ready)),
+    () => void (started.get(name)?.backend === backend && started.delete(name)),
+  );
+  return backend;
+}
+
+/** The backend of a device, starting it with default options if nothing has. */
+export async function backendOf(name: DeviceName): Promise<Backend> {
+  return live.get(name) ?? started.get(name)?.backend ?? start(name, {});
+}
+
+/** The backend of a device that has already started. */
+export const liveBackend = (name: DeviceName): Backend | undefined => live.get(name);
+
+/** The device that new tensors live on unless they say otherwise. */
+export const defaultDevice = (): DeviceName => chosen;
+
+/** Changes the default device; it starts with its first work. */
+export function setDefaultDevice(device: DeviceName): void {
+  if (!(device in starters)) {
+    throw new ConfigError(
+      `setDefaultDevice: unknown device "${device}"; devices are ${Object.keys(starters).join(", ")}`,
+    );
+  }
+  chosen = device;
+}
+
+export interface MemoryInfo {
+  readonly liveTensors: number;
+  readonly liveBytes: number;
+  readonly peakBytes: number;
+  readonly poolBytes: number;
+}
+
+/** What is alive on a device, in tensors and bytes. */
+export function memory(device: DeviceName = chosen): MemoryInfo {
+  const { liveTensors, liveBytes, peakBytes } = ledgerOf(device);
+  return { liveTensors, liveBytes, peakBytes, poolBytes: live.get(device)?.poolBytes() ?? 0 };
+}
+
+/** Ends every device: workers stop and memory goes. Tensors that lived there can no longer be read. */
+export async function shutdown(): Promise<void> {
+  const ending = [...started.values()];
+  started.clear();
+  live.clear();
+  for (const { backend } of ending)
+    await backend.then(
+      (b) => b.shutdown(),
+      () => {},
+    );
+}

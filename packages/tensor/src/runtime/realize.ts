@@ -1,0 +1,204 @@
+import type { Backend } from "../backend/backend.ts";
+import { makeNode, topologicalOrder, type AnyNode } from "../node.ts";
+import { sizeOf } from "../shape.ts";
+import { hostArrayFrom, type DeviceName, type TypedArray } from "../types.ts";
+import { backendOf } from "./devices.ts";
+import { leafStorage, nodeInputs, valueNode } from "./leaves.ts";
+import { provokeCollection, underPressure } from "./memory.ts";
+import { Storage } from "./storage.ts";
+
+/** One result of a request: a node to compute into a storage that its handles already point to. */
+interface Target {
+  readonly node: AnyNode;
+  readonly storage: Storage;
+}
+
+interface Request {
+  readonly targets: readonly Target[];
+  readonly leaves: readonly Storage[];
+  readonly transfers: readonly AnyNode[];
+  readonly donated: readonly Storage[];
+  readonly settle: { resolve: () => void; reject: (error: unknown) => void };
+}
+
+interface Queue {
+  pending: Request[];
+  /** Submissions so far, in order. Not their completion: the next graph is planned while the device works. */
+  tail: Promise<void>;
+}
+
+const queues = new Map<DeviceName, Queue>();
+
+/**
+ * Asks for nodes of one device to be computed, together with everything else asked for in this turn of the event loop.
+ * Storage for the results exists, in flight, when this returns.
+ *
+ * @param donated storages that nothing needs after this.
+ * @throws {DisposedError} at once, if a node needs elements that are gone.
+ */
+export function submit(
+  device: DeviceName,
+  nodes: readonly AnyNode[],
+  donated: readonly Storage[],
+): { storages: Storage[]; done: Promise<void> } {
+  const { leaves, transfers } = needs(nodes);
+  const targets = nodes.map((node) => ({
+    node,
+    storage: new Storage(device, node.shape, node.dtype, { op: opName(node), ...node.provenance }),
+  }));
+  const { promise, resolve, reject } = withResolvers();
+  for (const leaf of leaves) leaf.pin();
+  for (const { storage } of targets) {
+    storage.pin();
+    storage.ready = promise;
+  }
+  enqueue(device, { targets, leaves, transfers, donated, settle: { resolve, reject } });
+  return { storages: targets.map((t) => t.storage), done: promise };
+}
+
+/** The leaves and the transfers that nodes need. */
+function needs(nodes: readonly AnyNode[]): { leaves: Storage[]; transfers: AnyNode[] } {
+  const leaves = new Set<Storage>();
+  const transfers: AnyNode[] = [];
+  for (const node of topologicalOrder(nodes, nodeInputs)) {
+    const storage = leafStorage(node);
+    if (storage) {
+      const by = consumerOf(node, nodes);
+      storage.assertLive(opName(by), by.provenance.line);
+      leaves.add(storage);
+    } else if (node.op === "transfer") transfers.push(node);
+  }
+  return { leaves: [...leaves], transfers };
+}
+
+/** Some node that reads `leaf`, to name in an error. */
+function consumerOf(leaf: AnyNode, roots: readonly AnyNode[]): AnyNode {
+  if (!leafStorage(leaf)!.isGone) return leaf;
+  return topologicalOrder(roots, nodeInputs).find((node) => node.inputs.includes(leaf)) ?? leaf;
+}
+
+/** The name a user knows an operation by. */
+export const opName = (node: AnyNode): string =>
+  node.op === "map" ? node.attrs.fn : node.op === "reduce" ? node.attrs.op : node.op;
+
+function enqueue(device: DeviceName, request: Request): void {
+  let queue = queues.get(device);
+  if (!queue) queues.set(device, (queue = { pending: [], tail: Promise.resolve() }));
+  queue.pending.push(request);
+  if (queue.pending.length > 1) return;
+  const mine = queue;
+  queue.tail = queue.tail.then(() => flush(device, mine.pending.splice(0)));
+}
+
+/** Turns the requests of one turn into one run. */
+async function flush(device: DeviceName, requests: readonly Request[]): Promise<void> {
+  const targets = requests.flatMap((r) => r.targets);
+  const unpin = (): void => {
+    for (const { leaves } of requests) for (const leaf of leaves) leaf.unpin();
+    for (const { storage } of targets) storage.unpin();
+  };
+  try {
+    const backend = await backendOf(device);
+    if (underPressure(device)) await provokeCollection(device);
+    for (const node of requests.flatMap((r) => r.transfers)) await arrive(node, backend);
+    for (const leaf of requests.flatMap((r) => r.leaves)) place(leaf, backend);
+    const done = run(backend, requests, targets);
+    unpin();
+    done.then(
+      () => requests.forEach((r) => r.settle.resolve()),
+      (error) => fail(requests, error),
+    );
+  } catch (error) {
+    fail(requests, error);
+    unpin();
+  }
+}
+
+function run(backend: Backend, requests: readonly Request[], targets: readonly Target[]): Promise<void> {
+  const donated = new Set(requests.flatMap((r) => r.donated));
+  const roots = [...new Set(targets.map((t) => t.node))];
+  const { allocations, done } = backend.run({ roots, donated });
+  const inPlace = new Set(allocations);
+  for (const storage of donated) if (storage.allocation && inPlace.has(storage.allocation)) storage.detach();
+  const free = (allocation: (typeof allocations)[number]): void => backend.free(allocation);
+  const given = new Map(roots.map((root, i) => [root, allocations[i]]));
+  for (const { node, storage } of targets) storage.attach(given.get(node)!, free);
+  return done;
+}
+
+function fail(requests: readonly Request[], error: unknown): void {
+  for (const { targets, settle } of requests) {
+    for (const { storage } of targets) storage.failure = error;
+    settle.reject(error);
+  }
+}
+
+/** Puts a leaf's elements on the device. */
+function place(leaf: Storage, backend: Backend): void {
+  if (leaf.allocation || !leaf.host) return;
+  leaf.attach(backend.upload(leaf.host, leaf.dtype), (allocation) => backend.free(allocation));
+}
+
+/** Brings a tensor over from another device. */
+async function arrive(node: AnyNode, backend: Backend): Promise<void> {
+  if (node.op !== "transfer") return;
+  if (!node.attrs.arrived.leaf) {
+    const data = await readNode(node.inputs[0]);
+    node.attrs.arrived.leaf = hostLeaf(node.device, node.shape, data, node.dtype, "to");
+  }
+  place(leafStorage(node.attrs.arrived.leaf)!, backend);
+}
+
+/** A leaf over elements on the host; they move to the device with the first work that needs them. */
+export function hostLeaf(
+  device: DeviceName,
+  shape: readonly number[],
+  data: TypedArray,
+  dtype: AnyNode["dtype"],
+  op: string,
+): AnyNode {
+  const storage = new Storage(device, shape, dtype, { op, scope: "" });
+  storage.host = data;
+  return bufferNode(storage);
+}
+
+/** A leaf over a storage. */
+export const bufferNode = (storage: Storage): AnyNode =>
+  makeNode("buffer", [], { shape: storage.shape, dtype: storage.dtype, storage }, storage.device);
+
+/** A node's elements on the host, computing them if need be. */
+export async function readNode(node: AnyNode): Promise<TypedArray> {
+  const storage = leafStorage(valueNode(node));
+  if (storage) return readStorage(storage);
+  const { storages } = submit(node.device, [node], []);
+  try {
+    return await readStorage(storages[0]);
+  } finally {
+    storages[0].end("disposed");
+  }
+}
+
+async function readStorage(storage: Storage): Promise<TypedArray> {
+  storage.assertLive("data");
+  storage.pin();
+  try {
+    await storage.ready;
+    if (storage.host) return hostArrayFrom(storage.dtype, storage.host);
+    const backend = await backendOf(storage.device);
+    return await backend.read(storage.allocation!, storage.dtype, sizeOf(storage.shape));
+  } finally {
+    storage.unpin();
+  }
+}
+
+function withResolvers(): { promise: Promise<void>; resolve: () => void; reject: (error: unknown) => void } {
+  let resolve!: () => void;
+  let reject!: (error: unknown) => void;
+  const promise = new Promise<void>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  // Whoever awaits the promise sees the error; a handle nobody reads must not end the process.
+  promise.catch(() => {});
+  return { promise, resolve, reject };
+}
