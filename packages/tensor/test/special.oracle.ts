@@ -59,7 +59,7 @@ export function log(y: bigint, guess: number): bigint {
   let x = fixed(guess);
   for (let i = 0; i < 6; i++) {
     const e = exp(x);
-    x += (2n * div(y - e, y + e));
+    x += 2n * div(y - e, y + e);
   }
   return x;
 }

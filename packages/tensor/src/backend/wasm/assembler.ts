@@ -70,14 +70,23 @@ const literals: Record<Scalar, (value: number) => number[]> = {
 
 type Lift<T extends Type> = (value: Operand<T>) => Expr<T>;
 
-const scalarLift = <T extends Scalar>(type: T): Lift<T> => (value) =>
-  typeof value === "number" ? { type, encode: (code) => void code.bytes.push(...literals[type](value)) } : value;
+const scalarLift =
+  <T extends Scalar>(type: T): Lift<T> =>
+  (value) =>
+    typeof value === "number" ? { type, encode: (code) => void code.bytes.push(...literals[type](value)) } : value;
 
-const vectorLift = (lanes: (value: number) => ArrayBufferView): Lift<"v128"> => (value) =>
-  typeof value === "number" ? { type: "v128", encode: (code) => code.vector(bytesOf(lanes(value))) } : value;
+const vectorLift =
+  (lanes: (value: number) => ArrayBufferView): Lift<"v128"> =>
+  (value) =>
+    typeof value === "number" ? { type: "v128", encode: (code) => code.vector(bytesOf(lanes(value))) } : value;
 
 /** An operation: its operands, then its opcode and immediates. */
-function node<T extends Type | "void">(type: T, code: number, operands: readonly Expr[], immediates: readonly number[] = []): Expr<T> {
+function node<T extends Type | "void">(
+  type: T,
+  code: number,
+  operands: readonly Expr[],
+  immediates: readonly number[] = [],
+): Expr<T> {
   return {
     type,
     encode(out) {
@@ -88,8 +97,13 @@ function node<T extends Type | "void">(type: T, code: number, operands: readonly
 }
 
 /** One function for each row of an opcode table. */
-function each<Table extends Record<string, unknown>, F>(table: Table, make: (row: Table[keyof Table]) => F): { [K in keyof Table]: F } {
-  return Object.fromEntries(Object.entries(table).map(([name, row]) => [name, make(row as Table[keyof Table])])) as { [K in keyof Table]: F };
+function each<Table extends Record<string, unknown>, F>(
+  table: Table,
+  make: (row: Table[keyof Table]) => F,
+): { [K in keyof Table]: F } {
+  return Object.fromEntries(Object.entries(table).map(([name, row]) => [name, make(row as Table[keyof Table])])) as {
+    [K in keyof Table]: F;
+  };
 }
 
 const unary = <T extends Type, R extends Type, N extends string>(lift: Lift<T>, result: R, table: Record<N, number>) =>
@@ -100,7 +114,9 @@ const binary = <T extends Type, R extends Type, N extends string>(lift: Lift<T>,
 
 /** Bytes moved by each memory operation; the alignment hint is at most this. */
 function width(name: string, type: Type): number {
-  const bits = /(8x8|32x2)/.test(name) ? 64 : Number(/\d+/.exec(name)?.[0] ?? { i32: 32, f32: 32, i64: 64, f64: 64, v128: 128 }[type]);
+  const bits = /(8x8|32x2)/.test(name)
+    ? 64
+    : Number(/\d+/.exec(name)?.[0] ?? { i32: 32, f32: 32, i64: 64, f64: 64, v128: 128 }[type]);
   return bits / 8;
 }
 
@@ -108,22 +124,30 @@ const memoryArgument = (align: number, offset: number): number[] => [Math.log2(a
 
 /** `load(address, offset, align)`: address and offset in bytes. */
 function loads<T extends Type, N extends string>(type: T, table: Record<N, number>) {
-  return Object.fromEntries(Object.entries<number>(table).map(([name, code]) => [
-    name,
-    (address: Operand<"i32">, offset = 0, align = width(name, type)) => node(type, code, [lift.i32(address)], memoryArgument(align, offset)),
-  ])) as Record<N, (address: Operand<"i32">, offset?: number, align?: number) => Expr<T>>;
+  return Object.fromEntries(
+    Object.entries<number>(table).map(([name, code]) => [
+      name,
+      (address: Operand<"i32">, offset = 0, align = width(name, type)) =>
+        node(type, code, [lift.i32(address)], memoryArgument(align, offset)),
+    ]),
+  ) as Record<N, (address: Operand<"i32">, offset?: number, align?: number) => Expr<T>>;
 }
 
 function stores<T extends Type, N extends string>(type: T, lifted: Lift<T>, table: Record<N, number>) {
-  return Object.fromEntries(Object.entries<number>(table).map(([name, code]) => [
-    name,
-    (address: Operand<"i32">, value: Operand<T>, offset = 0, align = width(name, type)) =>
-      node("void", code, [lift.i32(address), lifted(value)], memoryArgument(align, offset)),
-  ])) as Record<N, (address: Operand<"i32">, value: Operand<T>, offset?: number, align?: number) => Expr<"void">>;
+  return Object.fromEntries(
+    Object.entries<number>(table).map(([name, code]) => [
+      name,
+      (address: Operand<"i32">, value: Operand<T>, offset = 0, align = width(name, type)) =>
+        node("void", code, [lift.i32(address), lifted(value)], memoryArgument(align, offset)),
+    ]),
+  ) as Record<N, (address: Operand<"i32">, value: Operand<T>, offset?: number, align?: number) => Expr<"void">>;
 }
 
 const lift = {
-  i32: scalarLift("i32"), i64: scalarLift("i64"), f32: scalarLift("f32"), f64: scalarLift("f64"),
+  i32: scalarLift("i32"),
+  i64: scalarLift("i64"),
+  f32: scalarLift("f32"),
+  f64: scalarLift("f64"),
   bits: vectorLift((value) => Int32Array.of(value, value, value, value)),
   i64x2: vectorLift((value) => BigInt64Array.of(BigInt(value), BigInt(value))),
   f32x4: vectorLift((value) => Float32Array.of(value, value, value, value)),
@@ -131,14 +155,31 @@ const lift = {
 };
 
 function conversions<T extends Scalar, N extends string>(type: T, table: Record<N, readonly [Scalar, number]>) {
-  return each(table, ([, code]) => (x: Expr<Scalar>) => node(type, code, [x]));
+  return each(
+    table,
+    ([, code]) =>
+      (x: Expr<Scalar>) =>
+        node(type, code, [x]),
+  );
 }
 
 function scalar<
-  T extends Scalar, C extends string, U extends string, B extends string, L extends string, S extends string, V extends string,
+  T extends Scalar,
+  C extends string,
+  U extends string,
+  B extends string,
+  L extends string,
+  S extends string,
+  V extends string,
 >(
   type: T,
-  table: { compare: Record<C, number>; unary: Record<U, number>; binary: Record<B, number>; load: Record<L, number>; store: Record<S, number> },
+  table: {
+    compare: Record<C, number>;
+    unary: Record<U, number>;
+    binary: Record<B, number>;
+    load: Record<L, number>;
+    store: Record<S, number>;
+  },
   convert: Record<V, readonly [Scalar, number]>,
 ) {
   const operand = lift[type] as unknown as Lift<T>;
@@ -189,7 +230,10 @@ function lanes<T extends Scalar, U extends string, B extends string>(
 }
 
 function shifts<N extends string>(operand: Lift<"v128">, table: Record<N, number>) {
-  return each(table, (code) => (x: Operand<"v128">, count: Operand<"i32">) => node("v128", code, [operand(x), lift.i32(count)]));
+  return each(
+    table,
+    (code) => (x: Operand<"v128">, count: Operand<"i32">) => node("v128", code, [operand(x), lift.i32(count)]),
+  );
 }
 
 /** a·b + c: one rounding where relaxed SIMD is emitted and the processor fuses, two otherwise. */
@@ -222,22 +266,36 @@ export const v128 = {
   ...unary(lift.bits, "i32", op.v128.test),
   ...loads("v128", op.v128.load),
   ...stores("v128", lift.bits, op.v128.store),
-  ...each(op.v128.loadLane, (code) => (address: I32, into: V128, lane: number, offset = 0): V128 =>
-    node("v128", code, [address, into], [0, ...unsigned(offset), lane])),
-  ...each(op.v128.storeLane, (code) => (address: I32, from: V128, lane: number, offset = 0): Expr<"void"> =>
-    node("void", code, [address, from], [0, ...unsigned(offset), lane])),
+  ...each(
+    op.v128.loadLane,
+    (code) =>
+      (address: I32, into: V128, lane: number, offset = 0): V128 =>
+        node("v128", code, [address, into], [0, ...unsigned(offset), lane]),
+  ),
+  ...each(
+    op.v128.storeLane,
+    (code) =>
+      (address: I32, from: V128, lane: number, offset = 0): Expr<"void"> =>
+        node("void", code, [address, from], [0, ...unsigned(offset), lane]),
+  ),
   /** Bits of `a` where the mask is set, of `b` elsewhere. */
   bitselect: (a: V128, b: V128, mask: V128) => node("v128", op.v128.bitselect, [a, b, mask]),
   /** Sixteen byte indices into a (0-15) and b (16-31). */
   shuffle: (a: V128, b: V128, bytes: readonly number[]) => node("v128", op.v128.shuffle, [a, b], bytes),
   /** `shuffle` by whole 32-bit lanes: 0-3 of a, 4-7 of b. */
   shuffle32: (a: V128, b: V128, lanes: readonly number[]) =>
-    node("v128", op.v128.shuffle, [a, b], lanes.flatMap((lane) => [4 * lane, 4 * lane + 1, 4 * lane + 2, 4 * lane + 3])),
+    node(
+      "v128",
+      op.v128.shuffle,
+      [a, b],
+      lanes.flatMap((lane) => [4 * lane, 4 * lane + 1, 4 * lane + 2, 4 * lane + 3]),
+    ),
   swizzle: (x: V128, bytes: V128) => node("v128", op.v128.swizzle, [x, bytes]),
 };
 
 /** `a` if the condition is not zero, else `b`; both are computed. */
-export const select = <T extends Type>(condition: I32, a: Expr<T>, b: Expr<T>): Expr<T> => node(a.type, op.control.select, [a, b, condition]);
+export const select = <T extends Type>(condition: I32, a: Expr<T>, b: Expr<T>): Expr<T> =>
+  node(a.type, op.control.select, [a, b, condition]);
 
 /** A function of this module or an imported one. */
 export interface Callable<R extends Type | "void" = Type | "void"> {
@@ -251,7 +309,8 @@ export const call = <R extends Type | "void">(callee: Callable<R>, ...operands: 
 export const memory = {
   fill: (address: I32, value: Operand<"i32">, bytes: Operand<"i32">) =>
     node("void", op.control.fill, [address, lift.i32(value), lift.i32(bytes)], [0]),
-  copy: (to: I32, from: I32, bytes: Operand<"i32">) => node("void", op.control.copy, [to, from, lift.i32(bytes)], [0, 0]),
+  copy: (to: I32, from: I32, bytes: Operand<"i32">) =>
+    node("void", op.control.copy, [to, from, lift.i32(bytes)], [0, 0]),
 };
 
 // ---- functions ----
@@ -277,7 +336,7 @@ function functionBuilder(parameters: readonly Type[], relaxedMadd: boolean) {
       const key = bits.join();
       let home = constants.get(key);
       if (home === undefined) {
-        constants.set(key, home = local("v128"));
+        constants.set(key, (home = local("v128")));
         prologue.push(...opcode(op.constant.v128), ...bits, op.control.set, ...unsigned(home.index));
       }
       home.encode(code);
@@ -333,13 +392,21 @@ function functionBuilder(parameters: readonly Type[], relaxedMadd: boolean) {
     bytes.push(op.control.brIf, ...unsigned(depth - label.depth));
   }
   function whileLoop(condition: I32, body: () => void): void {
-    when(condition, () => loop((again) => {
-      body();
-      brIf(again, condition);
-    }));
+    when(condition, () =>
+      loop((again) => {
+        body();
+        brIf(again, condition);
+      }),
+    );
   }
   /** Counts i from start while i < end (signed); `end` and `step` are read each turn. Tested at the bottom: one branch a turn. */
-  function forLoop(i: Local<"i32">, start: Operand<"i32">, end: Operand<"i32">, step: Operand<"i32">, body: () => void): void {
+  function forLoop(
+    i: Local<"i32">,
+    start: Operand<"i32">,
+    end: Operand<"i32">,
+    step: Operand<"i32">,
+    body: () => void,
+  ): void {
     set(i, lift.i32(start));
     whileLoop(i32.lt_s(i, end), () => {
       body();
@@ -355,7 +422,22 @@ function functionBuilder(parameters: readonly Type[], relaxedMadd: boolean) {
     return [...vector(own.map((type) => [1, typeCode[type]])), ...prologue, ...bytes, op.control.end];
   }
 
-  return { local, set, let: keep, do: run, drop, block, loop, if: when, br, brIf, while: whileLoop, for: forLoop, return: returnValue, body };
+  return {
+    local,
+    set,
+    let: keep,
+    do: run,
+    drop,
+    block,
+    loop,
+    if: when,
+    br,
+    brIf,
+    while: whileLoop,
+    for: forLoop,
+    return: returnValue,
+    body,
+  };
 }
 
 function localAt<T extends Type>(type: T, index: number): Local<T> {
@@ -385,7 +467,11 @@ function moduleBuilder(options: EmitOptions) {
   let importedFunctions = 0;
 
   function signature(parameters: readonly Type[], result: Type | "void"): number[] {
-    const type = [0x60, ...vector(parameters.map((p) => [typeCode[p]])), ...vector(result === "void" ? [] : [[typeCode[result]]])];
+    const type = [
+      0x60,
+      ...vector(parameters.map((p) => [typeCode[p]])),
+      ...vector(result === "void" ? [] : [[typeCode[result]]]),
+    ];
     return unsigned(types.push(type) - 1);
   }
   /** Imports a memory of any size; a shared one must name a limit, 4 GiB. */
@@ -393,7 +479,12 @@ function moduleBuilder(options: EmitOptions) {
     const limits = options.shared ? [0x03, ...unsigned(0), ...unsigned(65536)] : [0x00, ...unsigned(0)];
     imports.push([...text(module), ...text(name), 0x02, ...limits]);
   }
-  function importFunction<R extends Type | "void">(module: string, name: string, parameters: readonly Type[], result: R): Callable<R> {
+  function importFunction<R extends Type | "void">(
+    module: string,
+    name: string,
+    parameters: readonly Type[],
+    result: R,
+  ): Callable<R> {
     imports.push([...text(module), ...text(name), 0x00, ...signature(parameters, result)]);
     return { index: importedFunctions++, result };
   }
@@ -406,7 +497,10 @@ function moduleBuilder(options: EmitOptions) {
   ): Callable<R> {
     const slot = functions.push(signature(Object.values(parameters), result)) - 1;
     const f = functionBuilder(Object.values(parameters), options.relaxedMadd);
-    build(f, Object.fromEntries(Object.entries(parameters).map(([name, type], i) => [name, localAt(type, i)])) as Locals<P>);
+    build(
+      f,
+      Object.fromEntries(Object.entries(parameters).map(([name, type], i) => [name, localAt(type, i)])) as Locals<P>,
+    );
     bodies[slot] = result === "void" ? f.body() : [...f.body().slice(0, -1), op.control.unreachable, op.control.end];
     const index = importedFunctions + slot;
     if (exportAs !== undefined) exports.push([...text(exportAs), 0x00, ...unsigned(index)]);
@@ -414,9 +508,22 @@ function moduleBuilder(options: EmitOptions) {
   }
   function binaryModule(): Uint8Array<ArrayBuffer> {
     const sized = bodies.map((body) => [...unsigned(body.length), ...body]);
-    const sections = [[1, types], [2, imports], [3, functions], [7, exports], [10, sized]] as const;
+    const sections = [
+      [1, types],
+      [2, imports],
+      [3, functions],
+      [7, exports],
+      [10, sized],
+    ] as const;
     return Uint8Array.from([
-      0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00,
+      0x00,
+      0x61,
+      0x73,
+      0x6d,
+      0x01,
+      0x00,
+      0x00,
+      0x00,
       ...sections.flatMap(([id, rows]) => (rows.length === 0 ? [] : [id, ...section(vector(rows))])),
     ]);
   }
