@@ -93,7 +93,7 @@ test("every operation of every table assembles to a valid module", () => {
 });
 
 test("conversions, lanes and memory operations assemble to a valid module", () => {
-  const bytes = assemble({ shared: true, relaxedMadd: true }, (m) => {
+  const bytes = assemble({ shared: true, relaxedMadd: detectFeatures().relaxedMadd }, (m) => {
     m.importMemory("env", "memory");
     m.define({ i: "i32", l: "i64", s: "f32", d: "f64", v: "v128" }, "void", (f, { i, l, s, d, v }) => {
       const values: Expr[] = [

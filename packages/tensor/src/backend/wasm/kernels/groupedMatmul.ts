@@ -16,7 +16,7 @@ import {
 } from "../assembler.ts";
 import { scratchBytes } from "../launch.ts";
 import { at, defineRun, minimum, type Epilogue, type Routine } from "./kernel.ts";
-import { claimTile } from "./matmul.ts";
+import { claimTile, divideUp } from "./matmulShape.ts";
 import {
   copyRow,
   defineBlock,
@@ -68,8 +68,6 @@ export interface GroupedOptions {
   /** Row r of lhs is read from row `index[r]`; an index out of range reads zeros. */
   readonly gather: boolean;
 }
-
-const divideUp = (a: number, b: number): number => Math.ceil(a / b);
 
 /** The words of a result whose tiles are cut from `rows × n`. */
 export function groupedExtents(shape: GroupedShape, rows: number, tile: { rows: number; cols: number }) {

@@ -19,7 +19,7 @@ import {
   REGISTER_TILE,
   type MatmulRoutine,
   type MatmulShape,
-} from "./matmul.ts";
+} from "./matmulShape.ts";
 
 export type ScalarElement = "f64" | "i32";
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { f32x4, i32x4 } from "../../../../src/backend/wasm/assembler.ts";
 import { groupedContract, groupedRows, type GroupedShape } from "../../../../src/backend/wasm/kernels/groupedMatmul.ts";
-import { REGISTER_TILE, WIDE_REGISTER_TILE } from "../../../../src/backend/wasm/kernels/matmul.ts";
+import { REGISTER_TILE, WIDE_REGISTER_TILE } from "../../../../src/backend/wasm/kernels/matmulShape.ts";
 import { random, randoms, runRoutine, type RunOptions } from "./harness.ts";
 
 const OFFSETS: Record<string, number[]> = {

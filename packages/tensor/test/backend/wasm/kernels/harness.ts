@@ -1,5 +1,6 @@
 /** Runs a routine as the program does: argument block, scratch, temporary, its steps in order, each step's tiles in any split. */
 import type { EmitOptions } from "../../../../src/backend/wasm/assembler.ts";
+import { detectFeatures } from "../../../../src/backend/wasm/features.ts";
 import type { Epilogue, Routine } from "../../../../src/backend/wasm/kernels/kernel.ts";
 import { scratchBytes } from "../../../../src/backend/wasm/launch.ts";
 import { mathImports } from "../../../../src/backend/wasm/math.ts";
@@ -26,7 +27,8 @@ export function runRoutine<S, P extends string, W extends string, D extends Data
   output: { name: P; data: D },
   options: RunOptions = {},
 ): D {
-  const emit: EmitOptions = { shared: false, relaxedMadd: true, ...options };
+  const relaxedMadd = (options.relaxedMadd ?? true) && detectFeatures().relaxedMadd;
+  const emit: EmitOptions = { shared: options.shared ?? false, relaxedMadd };
   const round = (bytes: number): number => Math.ceil(bytes / 64) * 64 + 64;
   const extra = options.extra ?? [];
   const arrays: [string, Data][] = [

@@ -1,13 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { f32x4, i32, i32x4 } from "../../../../src/backend/wasm/assembler.ts";
+import { chooseMatmul, packedMatmul } from "../../../../src/backend/wasm/kernels/matmul.ts";
 import {
-  chooseMatmul,
-  packedMatmul,
   REGISTER_TILE,
-  sliverMatmul,
   WIDE_REGISTER_TILE,
   type MatmulShape,
-} from "../../../../src/backend/wasm/kernels/matmul.ts";
+} from "../../../../src/backend/wasm/kernels/matmulShape.ts";
+import { sliverMatmul } from "../../../../src/backend/wasm/kernels/sliverMatmul.ts";
 import { random, randoms, runRoutine, type RunOptions } from "./harness.ts";
 
 const routines = {

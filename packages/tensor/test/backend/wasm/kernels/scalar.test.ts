@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { GroupedShape } from "../../../../src/backend/wasm/kernels/groupedMatmul.ts";
-import type { MatmulShape } from "../../../../src/backend/wasm/kernels/matmul.ts";
+import type { MatmulShape } from "../../../../src/backend/wasm/kernels/matmulShape.ts";
 import { scalarGroupedContract, scalarGroupedRows, scalarMatmul } from "../../../../src/backend/wasm/kernels/scalar.ts";
 import { random, runRoutine } from "./harness.ts";
 
