@@ -53,7 +53,7 @@ export interface EpilogueContext {
 }
 
 /** Reads the whole argument block into locals. */
-export function readWords<W extends string>(f: Func, args: I32, words: readonly W[]): Record<W, Local<"i32">> {
+function readWords<W extends string>(f: Func, args: I32, words: readonly W[]): Record<W, Local<"i32">> {
   return Object.fromEntries(words.map((word, i) => [word, f.let(i32.load(args, 4 * i))])) as Record<W, Local<"i32">>;
 }
 

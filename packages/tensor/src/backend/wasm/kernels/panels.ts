@@ -170,7 +170,7 @@ function interleave(f: Func, sources: readonly Local<"i32">[], target: I32): voi
 }
 
 /** c = a·b, or c += a·b where `first` is 0, for one register tile: a is [k][rows], b is [k][cols], c has a row stride in bytes. */
-export function defineMultiply(m: Module, { rows, cols }: RegisterTile): Callable<"void"> {
+function defineMultiply(m: Module, { rows, cols }: RegisterTile): Callable<"void"> {
   const vectors = cols / 4;
   const unroll = 4;
   return m.define(

@@ -186,6 +186,16 @@ describe.each(Object.entries(routines))("%s", (_, routine) => {
   });
 });
 
+test("the register tile does not change a bit", () => {
+  for (const [m, n, k] of SHAPES) {
+    const shape: MatmulShape = { batch: [], m, n, k, a: operand("rows", m, k, []), b: operand("columns", k, n, []) };
+    const inputs = { a: randoms(m * k), b: randoms(k * n) };
+    const run = (name: "packed" | "packed for 256 bits") =>
+      runRoutine(routines[name], shape, inputs, { name: "c", data: new Float32Array(m * n) });
+    expect(run("packed for 256 bits")).toEqual(run("packed"));
+  }
+});
+
 test("vectors and slivers are not packed, matrices are", () => {
   const shape = (m: number, n: number, k: number): MatmulShape => ({
     batch: [],
