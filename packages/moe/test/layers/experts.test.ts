@@ -10,10 +10,10 @@ const [D, H, E] = [3, 5, 4];
 const activations: Activation[] = ["relu", "gelu", "silu", "swiglu"];
 /** Every expert but number 1 has tokens. */
 const r = makeRouting({
-  experts: tensor([[3], [0], [2], [0], [3]], { dtype: "i32" }),
+  experts: tensor([[3], [0], [2], [0], [3]], { dtype: "i32", device: "cpu" }),
   weights: randomTensor(1, [5, 1]),
   expertCount: E,
-  mask: tensor([true, true, true, true, false]),
+  mask: tensor([true, true, true, true, false], { device: "cpu" }),
 });
 const x = randomTensor(2, [5, D]);
 
