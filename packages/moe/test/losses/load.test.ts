@@ -1,7 +1,7 @@
 import { fc, test as property } from "@fast-check/vitest";
 import { checkGrads, grad } from "@switchyard/autograd";
 import { ConfigError, init, random, tensor, type Tensor } from "@switchyard/tensor";
-import { load, loadLoss, noisyTopK, probInTopK, softmaxTopK, type NoisyTopKParams } from "@switchyard/moe";
+import { load, loadLoss, makeRouting, noisyTopK, probInTopK, softmaxTopK, type NoisyTopKParams } from "@switchyard/moe";
 import { routing } from "@switchyard/moe/testing";
 import { beforeAll, describe, expect, test } from "vitest";
 import { cvSquared, normalCdf, randomTensor, rowsOf, sum } from "../oracle.ts";
@@ -57,6 +57,18 @@ describe("probInTopK", () => {
       return loadLoss(r).add(r.gates.sum().mul(0));
     })(params);
     expect([...(await g.gate.data()), ...(await g.noise.data())].every((v) => v === 0)).toBe(true);
+  });
+
+  test("a deviation of 0 is certainty, and gives no NaN to any gradient", async () => {
+    const still = tensor([[0, 0, 0]]);
+    const of = (logits: Tensor, noiseStd: Tensor) => {
+      const noisyLogits = logits.add(noiseStd.mul(still));
+      const r = makeRouting({ experts: logits.topK(1).indices, weights: tensor([[1]]), logits });
+      return probInTopK({ ...r, noise: still, noiseStd, noisyLogits });
+    };
+    expect([...(await of(tensor([[2, 2, 1]]), still).data())]).toEqual([1, 0, 0]);
+    const g = grad(([logits, std]: Tensor[]) => of(logits, std).square().sum())([tensor([[2, 2, 1]]), still]);
+    for (const t of g) expect([...(await t.data())]).toEqual([0, 0, 0]);
   });
 
   test("where k = E every expert is surely in: load counts all, with gradient zero", async () => {

@@ -24,7 +24,7 @@ describe("noisyTopK", () => {
     const wanted = { logits, noiseStd: std, noisyLogits: noisy, weights, probs: logits.map(softmax) };
     for (const [name, rows] of Object.entries(wanted)) {
       const got = await rowsOf(r[name as keyof typeof wanted]!);
-      rows.forEach((row, t) => row.forEach((v, i) => expect(got[t][i], name).toBeCloseTo(v, 12)));
+      rows.forEach((row, t) => row.forEach((v, i) => expect(got[t][i]).toBeCloseTo(v, 12)));
     }
     expect(r.noise).toBe(noise);
   });

@@ -1,6 +1,6 @@
 import { fc, test as property } from "@fast-check/vitest";
 import { init } from "@switchyard/tensor";
-import { type TokenRouting } from "@switchyard/moe";
+import type { TokenRouting } from "@switchyard/moe";
 import { routing } from "@switchyard/moe/testing";
 import { beforeAll, describe, expect, test } from "vitest";
 import { rowsOf, sum } from "../oracle.ts";
