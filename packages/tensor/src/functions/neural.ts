@@ -1,3 +1,4 @@
+import { defaultFloat } from "../runtime/defaults.ts";
 import { checkFloat, iotaLike } from "../apply.ts";
 import { ConfigError, ShapeError } from "../errors.ts";
 import { describe, normalizeAxis, sameShape } from "../shape.ts";
@@ -131,5 +132,5 @@ export function dropout<D extends DType>(key: Key, x: Tensor<D>, rate: number): 
 /** 1 at each index along a new last axis of `classes`, 0 elsewhere. An index out of range gives zeros. */
 export function oneHot<D extends DType = "f32">(index: Tensor, classes: number, dtype?: D): Tensor<D> {
   const positions = iotaLike(index, [...index.shape, classes], index.ndim, "i32");
-  return positions.eq(index.expandDims(-1)).cast(dtype ?? "f32") as Tensor<D>;
+  return positions.eq(index.expandDims(-1)).cast(dtype ?? defaultFloat()) as Tensor<D>;
 }
