@@ -14,10 +14,46 @@ export {
   type MemoryInfo,
 } from "./runtime/devices.ts";
 export { scope } from "./provenance.ts";
+export { dropout } from "./functions/dropout.ts";
 export * from "./functions/elementwise.ts";
-export * from "./functions/indexing.ts";
+export {
+  argsort,
+  gather,
+  scatter,
+  scatterAdd,
+  takeAlongAxis,
+  topK,
+  type GatherOptions,
+  type Index,
+  type ScatterOptions,
+  type SortOptions,
+} from "./functions/indexing.ts";
 export * from "./functions/linear.ts";
-export * from "./functions/reductions.ts";
+export * from "./functions/neural.ts";
+export * as random from "./functions/random.ts";
+export type { Key } from "./functions/random.ts";
+export {
+  all,
+  any,
+  argMax,
+  argMin,
+  cummax,
+  cumprod,
+  cumsum,
+  logSumExp,
+  max,
+  mean,
+  min,
+  norm,
+  prod,
+  std,
+  sum,
+  variance,
+  type Axis,
+  type ReduceOptions,
+  type ScanOptions,
+  type VarianceOptions,
+} from "./functions/reductions.ts";
 export * from "./functions/tags.ts";
 export * from "./functions/views.ts";
 export { version } from "./version.ts";

@@ -2,6 +2,7 @@ import { ConfigError, DisposedError, DTypeError } from "./errors.ts";
 import * as el from "./functions/elementwise.ts";
 import * as ix from "./functions/indexing.ts";
 import * as la from "./functions/linear.ts";
+import * as nn from "./functions/neural.ts";
 import * as rd from "./functions/reductions.ts";
 import * as tg from "./functions/tags.ts";
 import * as vw from "./functions/views.ts";
@@ -411,6 +412,13 @@ export class Tensor<out D extends DType = DType> {
   }
   topK(k: number, axis?: number): { values: Tensor<D>; indices: Tensor<"i32"> } {
     return ix.topK<D>(this, k, axis);
+  }
+
+  softmax(axis?: number): Tensor<D> {
+    return nn.softmax<D>(this, axis);
+  }
+  logSoftmax(axis?: number): Tensor<D> {
+    return nn.logSoftmax<D>(this, axis);
   }
 
   stopGradient(): Tensor<D> {

@@ -10,7 +10,8 @@ import { alongLast } from "./reductions.ts";
 /** Integer positions: a tensor, or plain numbers. */
 export type Index = Tensor | readonly number[];
 
-const indexTensor = (like: Tensor, index: Index): Tensor =>
+/** An index as a tensor, on the device of `like`. */
+export const indexTensor = (like: Tensor, index: Index): Tensor =>
   Array.isArray(index) ? tensorLike(like, index, "i32") : (index as Tensor);
 
 export interface GatherOptions {
