@@ -14,13 +14,18 @@ export {
   type MemoryInfo,
 } from "./runtime/devices.ts";
 export { scope } from "./provenance.ts";
+export { attention, type AttentionOptions } from "./functions/attention.ts";
+export { call } from "./functions/call.ts";
 export { dropout } from "./functions/dropout.ts";
+export { einsum } from "./functions/einsum.ts";
 export * from "./functions/elementwise.ts";
 export {
   argsort,
   gather,
   scatter,
   scatterAdd,
+  sort,
+  take,
   takeAlongAxis,
   topK,
   type GatherOptions,
@@ -54,6 +59,7 @@ export {
   type ScanOptions,
   type VarianceOptions,
 } from "./functions/reductions.ts";
+export * from "./functions/segments.ts";
 export * from "./functions/tags.ts";
 export * from "./functions/views.ts";
 export { version } from "./version.ts";
