@@ -26,13 +26,13 @@ const EXTENTS = [
   "batch1", "batch2", "aBatch0", "aBatch1", "aBatch2", "bBatch0", "bBatch1", "bBatch2",
   "tileRows", "tileCols", "rowTiles", "colTiles", "packedBatch",
 ] as const;
-const WORDS = ["a", "b", "c", "temporary", ...EXTENTS] as const;
-type Word = (typeof WORDS)[number];
+export const MATMUL_WORDS = ["a", "b", "c", "temporary", ...EXTENTS] as const;
+type Word = (typeof MATMUL_WORDS)[number];
 
 export type MatmulRoutine = Routine<MatmulShape, MatmulPointer, (typeof EXTENTS)[number]>;
 
 /** Register tiles by measurement: the second for engines that fuse adjacent 128-bit operations into 256-bit ones. */
-export const REGISTER_TILE: RegisterTile = { rows: 2, cols: 16 };
+export const REGISTER_TILE: RegisterTile = { rows: 6, cols: 8 };
 export const WIDE_REGISTER_TILE: RegisterTile = { rows: 6, cols: 16 };
 
 const divideUp = (a: number, b: number): number => Math.ceil(a / b);
@@ -49,7 +49,7 @@ export function claimTile(m: number, n: number, k: number, batch: number, regist
   return { rows, cols };
 }
 
-function extents(shape: MatmulShape, register: RegisterTile) {
+export function matmulExtents(shape: MatmulShape, register: RegisterTile) {
   const { m, n, k, a, b, batch } = shape;
   const last = (list: readonly number[], fill: number): number[] => [...Array<number>(3 - list.length).fill(fill), ...list];
   const [, batch1, batch2] = last(batch, 1) as [number, number, number];
@@ -66,14 +66,14 @@ function extents(shape: MatmulShape, register: RegisterTile) {
 type Locals = Record<Word, Local<"i32">>;
 
 /** The address of an operand's matrix number `batch`. */
-function matrixAt(f: Func, w: Locals, operand: "a" | "b", batch: I32): Local<"i32"> {
+export function matrixAt(f: Func, w: Locals, operand: "a" | "b", batch: I32, elementBytes = 4): Local<"i32"> {
   const outer = f.let(i32.div_u(batch, w.batch2));
   const term = (index: I32, axis: 0 | 1 | 2): I32 => i32.mul(index, w[`${operand}Batch${axis}`]);
   const offset = i32.add(
     i32.add(term(i32.rem_u(batch, w.batch2), 2), term(i32.rem_u(outer, w.batch1), 1)),
     term(i32.div_u(outer, w.batch1), 0),
   );
-  return f.let(i32.add(w[operand], i32.shl(offset, 2)));
+  return f.let(at(w[operand], offset, elementBytes));
 }
 
 /** Splits a tile's number into its batch item, first row and first column, and how much of it exists. */
@@ -98,7 +98,7 @@ export function packedMatmul(register: RegisterTile): MatmulRoutine {
   const emitPack = (options: EmitOptions) => assemble(options, (m) => {
     m.importMemory("env", "memory");
     const pack = definePackColumns(m, register);
-    defineRun(m, WORDS, (f, tile, w) => {
+    defineRun(m, MATMUL_WORDS, (f, tile, w) => {
       const count = f.let(panels(w.n));
       const col = f.let(i32.mul(i32.rem_u(tile, count), register.cols));
       const matrix = matrixAt(f, w, "b", i32.div_u(tile, count));
@@ -112,7 +112,7 @@ export function packedMatmul(register: RegisterTile): MatmulRoutine {
     m.importMemory("env", "memory");
     const block = defineBlock(m, register);
     const finish = epilogue && defineEpilogue(m, epilogue);
-    defineRun(m, WORDS, (f, tile, w, { args, scratch }) => {
+    defineRun(m, MATMUL_WORDS, (f, tile, w, { args, scratch }) => {
       const { batch, row, col, rows, cols } = locate(f, tile, w);
       const [rowStride, colStride, stride] = [f.let(i32.shl(w.aRow, 2)), f.let(i32.shl(w.aCol, 2)), f.let(i32.shl(w.n, 2))];
       const a = f.let(at(matrixAt(f, w, "a", batch), row, rowStride));
@@ -125,7 +125,7 @@ export function packedMatmul(register: RegisterTile): MatmulRoutine {
       f.loop((again) => { // once even if k is 0: an empty sum is zero
         f.set(depth, minimum(f, i32.sub(w.k, start), i32.const(K_BLOCK)));
         const from = f.let(at(a, start, colStride));
-        packRows(f, register, { to: scratch, rows, k: depth, colStride }, (r) => at(from, r, rowStride));
+        packRows(f, register, { to: scratch, rows, k: depth, colStride, adjacent: i32.eq(rowStride, 4) }, (r) => at(from, r, rowStride));
         f.do(call(block, scratch, at(b, start, i32.const(4 * register.cols)), panelBytes(w.k), depth, c, stride, rows, cols, i32.eqz(start), pad));
         f.set(start, i32.add(start, K_BLOCK));
         f.brIf(again, i32.lt_s(start, w.k));
@@ -135,22 +135,22 @@ export function packedMatmul(register: RegisterTile): MatmulRoutine {
   });
 
   return {
-    words: WORDS,
-    extents: (shape) => extents(shape, register),
-    temporaryBytes: (shape) => extents(shape, register).packedBatch * panelCount(shape.n, register) * register.cols * shape.k * 4,
+    words: MATMUL_WORDS,
+    extents: (shape) => matmulExtents(shape, register),
+    temporaryBytes: (shape) => matmulExtents(shape, register).packedBatch * panelCount(shape.n, register) * register.cols * shape.k * 4,
     steps: [
-      { name: "pack", emit: emitPack, tiles: (shape) => extents(shape, register).packedBatch * panelCount(shape.n, register) },
+      { name: "pack", emit: emitPack, tiles: (shape) => matmulExtents(shape, register).packedBatch * panelCount(shape.n, register) },
       {
         name: "product",
         emit: emitProduct,
-        tiles: (shape) => batchSize(shape) * extents(shape, register).rowTiles * extents(shape, register).colTiles,
+        tiles: (shape) => batchSize(shape) * matmulExtents(shape, register).rowTiles * matmulExtents(shape, register).colTiles,
       },
     ],
   };
 }
 
-/** Columns of one tile of the plain kernel. */
-const SLIVER: RegisterTile = { rows: 1, cols: 64 };
+/** A tile of the plain kernel. */
+const SLIVER_TILE = 64;
 
 /**
  * One step, nothing packed: for few rows (or few columns, the product transposed) every element of the matrix is used
@@ -158,18 +158,21 @@ const SLIVER: RegisterTile = { rows: 1, cols: 64 };
  * depends on the strides only.
  */
 export function sliverMatmul(): MatmulRoutine {
-  const slivers = (shape: MatmulShape) => ({ ...extents(shape, SLIVER), tileRows: shape.m, rowTiles: 1, tileCols: 64, colTiles: divideUp(shape.n, 64) });
+  const slivers = (shape: MatmulShape) => ({
+    ...matmulExtents(shape, REGISTER_TILE),
+    tileRows: SLIVER_TILE, tileCols: SLIVER_TILE, rowTiles: divideUp(shape.m, SLIVER_TILE), colTiles: divideUp(shape.n, SLIVER_TILE),
+  });
   const emit = (options: EmitOptions, epilogue?: Epilogue) => assemble(options, (m) => {
     m.importMemory("env", "memory");
     const finish = epilogue && defineEpilogue(m, epilogue);
-    defineRun(m, WORDS, (f, tile, w, { args }) => {
+    defineRun(m, MATMUL_WORDS, (f, tile, w, { args }) => {
       const { batch, row, col, rows, cols } = locate(f, tile, w);
       const bytes = (elements: I32): Local<"i32"> => f.let(i32.shl(elements, 2));
       const [aRow, aCol, bRow, bCol] = [bytes(w.aRow), bytes(w.aCol), bytes(w.bRow), bytes(w.bCol)];
       const stride = f.let(i32.shl(w.n, 2));
-      const a = f.let(matrixAt(f, w, "a", batch));
+      const a = f.let(at(matrixAt(f, w, "a", batch), row, aRow));
       const b = f.let(at(matrixAt(f, w, "b", batch), col, bCol));
-      const corner = f.let(i32.add(at(w.c, i32.mul(batch, w.m), stride), i32.shl(col, 2)));
+      const corner = f.let(i32.add(at(w.c, i32.add(i32.mul(batch, w.m), row), stride), i32.shl(col, 2)));
       const c = f.let(corner);
       const i = f.local("i32");
       f.for(i, 0, rows, 1, () => {
@@ -178,7 +181,11 @@ export function sliverMatmul(): MatmulRoutine {
         f.if(i32.eq(bCol, 4), () => {
           f.while(i32.le_s(i32.add(j, 16), cols), () => alongColumns(f, line, 4));
           f.while(i32.le_s(i32.add(j, 4), cols), () => alongColumns(f, line, 1));
-        }, () => f.if(i32.and(i32.eq(bRow, 4), i32.eq(aCol, 4)), () => f.while(i32.le_s(i32.add(j, 4), cols), () => alongDepth(f, line, 4))));
+        });
+        f.if(i32.and(i32.eq(bRow, 4), i32.eq(aCol, 4)), () => {
+          f.while(i32.le_s(i32.add(j, 4), cols), () => alongDepth(f, line, 4));
+          f.while(i32.lt_s(j, cols), () => alongDepth(f, line, 1));
+        });
         f.while(i32.lt_s(j, cols), () => oneByOne(f, line));
         f.set(a, i32.add(a, aRow));
         f.set(c, i32.add(c, stride));
@@ -187,11 +194,18 @@ export function sliverMatmul(): MatmulRoutine {
     });
   });
   return {
-    words: WORDS,
+    words: MATMUL_WORDS,
     extents: slivers,
     temporaryBytes: () => 0,
-    steps: [{ name: "product", emit, tiles: (shape) => batchSize(shape) * slivers(shape).colTiles }],
+    steps: [{ name: "product", emit, tiles: (shape) => batchSize(shape) * slivers(shape).rowTiles * slivers(shape).colTiles }],
   };
+}
+
+/** The routine to use: which one changes speed and rounding, never meaning. `wide` where the engine fuses to 256 bits. */
+export function chooseMatmul({ m, n, a, b }: MatmulShape, wide: boolean): MatmulRoutine {
+  const alongK = a.col === 1 && b.row === 1;
+  const sliver = (m <= 4 && (b.col === 1 || alongK)) || (n < 4 && alongK);
+  return sliver ? sliverMatmul() : packedMatmul(wide ? WIDE_REGISTER_TILE : REGISTER_TILE);
 }
 
 interface Line {

@@ -58,12 +58,12 @@ export function definePackColumns(m: Module, { cols: width }: RegisterTile): Cal
 
 /**
  * Copies `rows` rows of A, k columns deep, into panels [k][tile.rows], the last padded with zeros. `rowAt` gives the
- * address of a row's first element, or 0 for a row of zeros.
+ * address of a row's first element, or 0 for a row of zeros; `adjacent` says that rows are 4 bytes apart.
  */
 export function packRows(
   f: Func,
   { rows: height }: RegisterTile,
-  p: { to: I32; rows: I32; k: I32; colStride: Local<"i32"> },
+  p: { to: I32; rows: I32; k: I32; colStride: Local<"i32">; adjacent: I32 },
   rowAt: (row: I32) => I32,
 ): void {
   const [panel, i] = [f.local("i32"), f.local("i32")];
@@ -91,6 +91,12 @@ export function packRows(
       });
     });
     f.set(i, i32.const(0));
+    const whole = i32.le_s(i32.add(panel, height), p.rows);
+    f.if(i32.and(p.adjacent, whole), () => f.for(i, 0, k, 1, () => {
+      copyRow(f, sources[0]!, target, height);
+      f.set(sources[0]!, i32.add(sources[0]!, p.colStride));
+      f.set(target, i32.add(target, 4 * height));
+    }));
     f.if(contiguous, () => f.while(i32.le_s(i32.add(i, 4), k), () => {
       interleave(f, sources, target);
       f.set(target, i32.add(target, 16 * height));
@@ -102,6 +108,17 @@ export function packRows(
       f.set(i, i32.add(i, 1));
     });
   });
+}
+
+/** Copies `count` adjacent floats. */
+export function copyRow(f: Func, from: I32, to: I32, count: number): void {
+  let done = 0;
+  for (; done + 4 <= count; done += 4) f.do(v128.store(to, v128.load(from, 4 * done), 4 * done));
+  if (done + 2 <= count) {
+    f.do(v128.store64_lane(to, v128.load64_zero(from, 4 * done), 0, 4 * done));
+    done += 2;
+  }
+  if (done < count) f.do(f32.store(to, f32.load(from, 4 * done), 4 * done));
 }
 
 /** Moves the next four elements of each row into [4][rows], and the row pointers on. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { f32x4, i32, i32x4 } from "../../../../src/backend/wasm/assembler.ts";
 import {
-  packedMatmul, REGISTER_TILE, sliverMatmul, WIDE_REGISTER_TILE, type MatmulShape,
+  chooseMatmul, packedMatmul, REGISTER_TILE, sliverMatmul, WIDE_REGISTER_TILE, type MatmulShape,
 } from "../../../../src/backend/wasm/kernels/matmul.ts";
 import { random, randoms, runRoutine, type RunOptions } from "./harness.ts";
 
@@ -125,6 +125,13 @@ describe.each(Object.entries(routines))("%s", (_, routine) => {
     got.forEach((x, i) => expect([Math.floor(i / n) === 8, Number.isNaN(x) || !Number.isFinite(x)], `${i}`)
       .toEqual([Math.floor(i / n) === 8, Math.floor(i / n) === 8 || i % n === 20]));
   });
+});
+
+test("vectors and slivers are not packed, matrices are", () => {
+  const shape = (m: number, n: number, k: number): MatmulShape => ({ batch: [], m, n, k, a: operand("rows", m, k, []), b: operand("rows", k, n, []) });
+  expect(chooseMatmul(shape(1, 512, 512), false).steps.length).toBe(1);
+  expect(chooseMatmul(shape(512, 1, 512), false).steps.length).toBe(1);
+  expect(chooseMatmul(shape(64, 64, 64), true).steps.length).toBe(2);
 });
 
 test("random shapes and layouts agree with the definition", () => {
