@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { f32x4, i32x4 } from "../../../../src/backend/wasm/assembler.ts";
 import { groupedContract, groupedRows, type GroupedShape } from "../../../../src/backend/wasm/kernels/groupedMatmul.ts";
-import { REGISTER_TILE, WIDE_REGISTER_TILE } from "../../../../src/backend/wasm/kernels/matmul.ts";
+import { REGISTER_TILE, WIDE_REGISTER_TILE } from "../../../../src/backend/wasm/kernels/matmulShape.ts";
 import { random, randoms, runRoutine, type RunOptions } from "./harness.ts";
 
 const OFFSETS: Record<string, number[]> = {
@@ -17,9 +17,22 @@ function random32(length: number, below: number): Int32Array {
   return Int32Array.from({ length }, () => Math.floor(((random() + 1) / 2) * below));
 }
 
-interface Problem { shape: GroupedShape; a: Float32Array; b: Float32Array; offsets: Int32Array; index: Int32Array | undefined }
+interface Problem {
+  shape: GroupedShape;
+  a: Float32Array;
+  b: Float32Array;
+  offsets: Int32Array;
+  index: Int32Array | undefined;
+}
 
-function problem(mode: "rows" | "contract", offsets: number[], gather: boolean, transposed: boolean, k = 37, n = 45): Problem {
+function problem(
+  mode: "rows" | "contract",
+  offsets: number[],
+  gather: boolean,
+  transposed: boolean,
+  k = 37,
+  n = 45,
+): Problem {
   const m = 200;
   const groups = offsets.length - 1;
   const lhsRows = gather ? 60 : m;
@@ -30,7 +43,10 @@ function problem(mode: "rows" | "contract", offsets: number[], gather: boolean, 
   if (index) [index[3], index[5], index[140]] = [-1, lhsRows, 2 ** 31 - 1];
   return {
     shape: { m, k, n, groups, lhsRows, a, b },
-    a: randoms(lhsRows * k), b: randoms(depth * n * (mode === "rows" ? groups : 1)), offsets: Int32Array.from(offsets), index,
+    a: randoms(lhsRows * k),
+    b: randoms(depth * n * (mode === "rows" ? groups : 1)),
+    offsets: Int32Array.from(offsets),
+    index,
   };
 }
 
@@ -41,10 +57,13 @@ function naive(mode: "rows" | "contract", { shape, a, b, offsets, index }: Probl
     return row < 0 || row >= lhsRows ? 0 : a[row * shape.a.row + c * shape.a.col]!;
   };
   const out = new Float64Array(mode === "rows" ? m * n : groups * k * n);
-  for (let g = 0; g < groups; g++) for (let r = offsets[g]!; r < offsets[g + 1]!; r++) for (let i = 0; i < k; i++) for (let j = 0; j < n; j++) {
-    if (mode === "rows") out[r * n + j]! += lhs(r, i) * b[g * shape.b.group + i * shape.b.row + j * shape.b.col]!;
-    else out[(g * k + i) * n + j]! += lhs(r, i) * b[r * shape.b.row + j * shape.b.col]!;
-  }
+  for (let g = 0; g < groups; g++)
+    for (let r = offsets[g]!; r < offsets[g + 1]!; r++)
+      for (let i = 0; i < k; i++)
+        for (let j = 0; j < n; j++) {
+          if (mode === "rows") out[r * n + j]! += lhs(r, i) * b[g * shape.b.group + i * shape.b.row + j * shape.b.col]!;
+          else out[(g * k + i) * n + j]! += lhs(r, i) * b[r * shape.b.row + j * shape.b.col]!;
+        }
   return out;
 }
 
@@ -52,19 +71,31 @@ function run(mode: "rows" | "contract", p: Problem, register = REGISTER_TILE, op
   const routine = (mode === "rows" ? groupedRows : groupedContract)({ register, gather: p.index !== undefined });
   const { m, n, k, groups } = p.shape;
   const inputs = { a: p.a, b: p.b, offsets: p.offsets, ...(p.index && { index: p.index }) };
-  return runRoutine(routine, p.shape, inputs, { name: "c", data: new Float32Array(mode === "rows" ? m * n : groups * k * n) }, options);
+  return runRoutine(
+    routine,
+    p.shape,
+    inputs,
+    { name: "c", data: new Float32Array(mode === "rows" ? m * n : groups * k * n) },
+    options,
+  );
 }
 
 describe.each(["rows", "contract"] as const)("%s", (mode) => {
   describe.each(Object.entries(OFFSETS))("%s", (_, offsets) => {
-    test.each([[false, false], [false, true], [true, false], [true, true]])("agrees with the definition (gather %s, transposed %s)", (gather, transposed) => {
-      for (const register of [REGISTER_TILE, WIDE_REGISTER_TILE]) for (const relaxedMadd of [true, false]) {
-        const p = problem(mode, offsets, gather, transposed);
-        const got = run(mode, p, register, { relaxedMadd });
-        naive(mode, p).forEach((want, i) => {
-          if (!(Math.abs(got[i]! - want) < 1e-4)) expect.fail(`element ${i} is ${got[i]}, not ${want}`);
-        });
-      }
+    test.each([
+      [false, false],
+      [false, true],
+      [true, false],
+      [true, true],
+    ])("agrees with the definition (gather %s, transposed %s)", (gather, transposed) => {
+      for (const register of [REGISTER_TILE, WIDE_REGISTER_TILE])
+        for (const relaxedMadd of [true, false]) {
+          const p = problem(mode, offsets, gather, transposed);
+          const got = run(mode, p, register, { relaxedMadd });
+          naive(mode, p).forEach((want, i) => {
+            if (!(Math.abs(got[i]! - want) < 1e-4)) expect.fail(`element ${i} is ${got[i]}, not ${want}`);
+          });
+        }
     });
   });
 
@@ -82,16 +113,19 @@ describe.each(["rows", "contract"] as const)("%s", (mode) => {
   });
 
   test.each(["a", "b", "offsets", "index"])("nothing is read past the end of %s", (last) => {
-    for (const offsets of Object.values(OFFSETS)) for (const transposed of [false, true]) {
-      run(mode, problem(mode, offsets, last === "index", transposed), REGISTER_TILE, { last });
-    }
+    for (const offsets of Object.values(OFFSETS))
+      for (const transposed of [false, true]) {
+        run(mode, problem(mode, offsets, last === "index", transposed), REGISTER_TILE, { last });
+      }
   });
 
   test("an epilogue sees every element once", () => {
     const p = problem(mode, OFFSETS["an empty first, middle and last group"]!, false, false);
     const { n } = p.shape;
     const rows = mode === "rows" ? p.shape.m : p.shape.k;
-    const got = run(mode, p, REGISTER_TILE, { epilogue: (x, { row }) => f32x4.add(x, f32x4.convert_i32x4_s(i32x4.splat(row))) });
+    const got = run(mode, p, REGISTER_TILE, {
+      epilogue: (x, { row }) => f32x4.add(x, f32x4.convert_i32x4_s(i32x4.splat(row))),
+    });
     naive(mode, p).forEach((want, i) => {
       const row = Math.floor(i / n) % rows;
       if (!(Math.abs(got[i]! - want - row) < 1e-3)) expect.fail(`element ${i} is ${got[i]}, not ${want + row}`);
@@ -102,7 +136,11 @@ describe.each(["rows", "contract"] as const)("%s", (mode) => {
 test("rows past the last offset are exact zeros, whatever lhs holds there", () => {
   const p = problem("rows", [0, 7, 8, 150], false, false);
   p.a.fill(NaN, 150 * p.shape.k);
-  expect(run("rows", p).subarray(150 * p.shape.n).every((x) => Object.is(x, 0))).toBe(true);
+  expect(
+    run("rows", p)
+      .subarray(150 * p.shape.n)
+      .every((x) => Object.is(x, 0)),
+  ).toBe(true);
 });
 
 test("an empty group contracts to exact zeros, and rows past the last offset are ignored", () => {
