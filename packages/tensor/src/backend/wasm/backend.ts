@@ -1,17 +1,14 @@
 import { ConfigError, DeviceError } from "../../errors.ts";
 import type { InitOptions } from "../../runtime/devices.ts";
-import type { Storage } from "../../runtime/storage.ts";
-import { createScheduler, type Scheduled } from "../../schedule/schedule.ts";
-import type { Plan } from "../../schedule/plan.ts";
+import { createScheduler } from "../../schedule/schedule.ts";
 import { deviceBytes } from "../../types.ts";
-import type { Backend, RunRequest, RunResult } from "../backend.ts";
-import { createExecutor, type Executor } from "./executor.ts";
+import type { Backend } from "../backend.ts";
+import { createExecutor } from "./executor.ts";
 import { detectFeatures, type Features } from "./features.ts";
 import type { Block } from "./freeLists.ts";
-import { lower } from "./lower.ts";
-import { createHeap, type Heap } from "./memory.ts";
-import { createModules, type Modules } from "./modules.ts";
-import { compileProgram, type Program } from "./program.ts";
+import { createHeap } from "./memory.ts";
+import { createModules } from "./modules.ts";
+import { createPlanRunner, type PlanRunnerOptions } from "./planRunner.ts";
 import { layout } from "./walker.ts";
 
 const mostThreads = 16;
@@ -29,13 +26,18 @@ const reserved = barrierAddress + layout.barrierWords * 4;
  */
 export async function wasmBackend(options: InitOptions): Promise<Backend> {
   if (options.revectorize) revectorize();
-  const features = detectFeatures();
+  const features = detectFeatures(options.revectorize);
   if (!features.simd) throw new DeviceError("wasm: this engine has no WebAssembly SIMD; use the cpu device");
   const workers = features.threads ? threadCount(options.threads) : 0;
+  return createBackend(createParts(features, workers));
+}
+
+/** An empty memory and who computes in it. @param workers 0: everything runs on the calling thread. */
+export function createParts(features: Features, workers: number): PlanRunnerOptions {
   const heap = createHeap({ shared: features.threads, reserved });
   const modules = createModules(heap.memory);
   const executor = createExecutor({ heap, modules, workers, barrier: barrierAddress / 4 });
-  return createBackend(heap, modules, executor, features);
+  return { heap, modules, executor, features };
 }
 
 function threadCount(asked = Math.min(mostThreads, processors())): number {
@@ -54,71 +56,22 @@ function revectorize(): void {
   process.getBuiltinModule("node:v8").setFlagsFromString("--experimental-wasm-revectorize");
 }
 
-function createBackend(heap: Heap, modules: Modules, executor: Executor, features: Features): Backend {
+function createBackend(parts: PlanRunnerOptions): Backend {
+  const { heap, executor, features } = parts;
   const schedule = createScheduler();
-  const programs = new WeakMap<Plan, Program>();
-  /** Reads under way by allocation: nothing may be written over what they will copy. */
+  const runner = createPlanRunner(parts);
+  /** How many reads of a block are under way: nothing may be written over what they will copy. */
   const readers = new Map<Block, number>();
-
-  function programOf(plan: Plan): Program {
-    let program = programs.get(plan);
-    if (!program) {
-      const lowerHere: Parameters<typeof compileProgram>[1] = (kernel) => lower(kernel, plan, features);
-      program = compileProgram(plan, lowerHere, modules.numberOf, executor.threads);
-      programs.set(plan, program);
-    }
-    return program;
-  }
-
-  /** Memory for the roots and the arena. All or nothing. */
-  function claim(plan: Plan, leaves: readonly Storage[], program: Program): Claim {
-    const fresh: Block[] = [];
-    const take = (bytes: number): Block => {
-      const block = heap.allocate(bytes, "program");
-      fresh.push(block);
-      return block;
-    };
-    const leaf = (buffer: number): Block => {
-      const { source } = plan.buffers[buffer];
-      return leaves[source.kind === "leaf" ? source.index : -1].allocation as Block;
-    };
-    const roots: Block[] = [];
-    try {
-      const buffers = plan.buffers.map(({ source, size, dtype }, i) => {
-        if (source.kind === "temporary") return 0;
-        if (source.kind === "leaf") return leaf(i).address;
-        const over = source.reuses === undefined ? undefined : leaf(source.reuses);
-        const block = over && !readers.has(over) ? over : take(size * deviceBytes(dtype));
-        roots[source.index] = block;
-        return block.address;
-      });
-      const arena = program.arenaBytes > 0 ? take(program.arenaBytes) : undefined;
-      return { roots, buffers, arena, fresh };
-    } catch (error) {
-      for (const block of fresh) executor.free(block);
-      throw error;
-    }
-  }
-
-  function run(request: RunRequest): RunResult {
-    const { plan, leaves, numbers }: Scheduled = schedule(request);
-    const program = programOf(plan);
-    const { roots, buffers, arena, fresh } = claim(plan, leaves, program);
-    let done: Promise<void>;
-    try {
-      done = executor.submit(program, { buffers, arena: arena?.address ?? 0, numbers });
-    } catch (error) {
-      for (const block of fresh) executor.free(block);
-      throw error;
-    }
-    // Programs run in order, so the next one may have it at once.
-    if (arena) executor.free(arena);
-    return { allocations: roots, done };
-  }
 
   return {
     dtypes: ["f32", "f64", "i32", "u32", "bool"],
-    run,
+    details: { threads: executor.threads, relaxedSimd: features.relaxedMadd, revectorized: features.wide },
+    run(request) {
+      const { plan, leaves, numbers } = schedule(request);
+      const blocks = leaves.map((leaf) => leaf.allocation as Block);
+      const { roots, done } = runner.run({ plan, leaves: blocks, numbers, kept: readers });
+      return { allocations: roots, done };
+    },
     upload(data, dtype) {
       const block = heap.allocate(data.length * deviceBytes(dtype), "host");
       heap.write(block, data, dtype);
@@ -137,13 +90,4 @@ function createBackend(heap: Heap, modules: Modules, executor: Executor, feature
     poolBytes: heap.freeBytes,
     shutdown: executor.shutdown,
   };
-}
-
-interface Claim {
-  readonly roots: Block[];
-  /** Addresses by buffer of the plan. */
-  readonly buffers: number[];
-  readonly arena: Block | undefined;
-  /** What was allocated for this run. */
-  readonly fresh: readonly Block[];
 }

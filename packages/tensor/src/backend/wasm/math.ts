@@ -332,7 +332,12 @@ export function rsqrt(_f: Func, x: V128): V128 {
  * What a kernel may import from `math`: functions of f64, for f64 kernels and for the rare lanes above. A closure that names
  * nothing outside itself, so that a worker can be given its text.
  */
-export function mathFunctions({ erf, normalCdf, sigmoid, softplus }: Omit<ReturnType<typeof specialFunctions>, "erfc">) {
+export function mathFunctions({
+  erf,
+  normalCdf,
+  sigmoid,
+  softplus,
+}: Omit<ReturnType<typeof specialFunctions>, "erfc">) {
   return {
     exp: Math.exp,
     expm1: Math.expm1,

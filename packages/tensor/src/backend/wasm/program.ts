@@ -92,12 +92,7 @@ interface Step {
   readonly barrier: boolean;
 }
 
-function stepsOf(
-  plan: Plan,
-  lowered: readonly Lowered[],
-  arena: Arena,
-  numberOf: (launch: Launch) => number,
-): Step[] {
+function stepsOf(plan: Plan, lowered: readonly Lowered[], arena: Arena, numberOf: (launch: Launch) => number): Step[] {
   const places = plan.buffers.map(({ source }, i): Place => {
     const owner = source.kind === "root" ? (source.reuses ?? i) : i;
     return arena.ofBuffer.get(i) ?? { owner, from: 0, until: Infinity };
@@ -209,6 +204,7 @@ export function writeRun(program: Program, address: number, run: Bindings, views
 
 /** An f64 is aligned to 4 bytes only, so it goes through a buffer of its own. */
 function writeNumber(views: Views, dtype: DType, word: number, value: number): void {
-  if (dtype !== "f64") views[dtype][word] = value;
+  if (dtype === "bool") views.bool[word] = Number(value !== 0);
+  else if (dtype !== "f64") views[dtype][word] = value;
   else views.i32.set(new Int32Array(Float64Array.of(value).buffer), word);
 }

@@ -1,6 +1,17 @@
 import { i32, i32x4, select, v128, type I32, type Local, type V128 } from "../assembler.ts";
 import { keysOf, vectorKeys } from "./keys.ts";
-import { at, eachItem, int, launch, operand, result, rowsOf, shares, type Context, type LowerRoutine } from "./routine.ts";
+import {
+  at,
+  eachItem,
+  int,
+  launch,
+  operand,
+  result,
+  rowsOf,
+  shares,
+  type Context,
+  type LowerRoutine,
+} from "./routine.ts";
 
 /** Rows in parallel, each by its keys: the first greatest one. Four lanes at a time where keys have 32 bits. */
 export const argReduce: LowerRoutine<"argReduce"> = (kernel, _, features) => {
@@ -23,7 +34,10 @@ export const argReduce: LowerRoutine<"argReduce"> = (kernel, _, features) => {
       f.set(best, keys.load(f, start));
       if (keys.bytes === 4) {
         f.if(i32.ge_s(w.length, 8), () => {
-          firstGreatest(context, start, (address) => vectorKeys(f, x.dtype, descending, address), { best, where } as Found);
+          firstGreatest(context, start, (address) => vectorKeys(f, x.dtype, descending, address), {
+            best,
+            where,
+          } as Found);
           f.set(i, i32.and(w.length, -4));
         });
       }

@@ -1,4 +1,17 @@
-import { f32, f32x4, f64, i32, i32x4, i64, select, v128, type Expr, type Func, type I32, type V128 } from "../assembler.ts";
+import {
+  f32,
+  f32x4,
+  f64,
+  i32,
+  i32x4,
+  i64,
+  select,
+  v128,
+  type Expr,
+  type Func,
+  type I32,
+  type V128,
+} from "../assembler.ts";
 import type { DType } from "../../../types.ts";
 
 /** Signed integers in the order of a dtype's values. `K` is their type. */

@@ -2,7 +2,7 @@ import { internal } from "../../../errors.ts";
 import type { Operand, Plan, RoutineKernel, RoutineOp } from "../../../schedule/plan.ts";
 import { sizeOf } from "../../../shape.ts";
 import { assemble, i32, select, type Func, type I32, type Local } from "../assembler.ts";
-import type { Features } from "../features.ts";
+import { emitOptions, type Features } from "../features.ts";
 import type { Launch, Lowered, Word } from "../launch.ts";
 
 export type RoutineOf<P extends RoutineOp> = Extract<RoutineKernel, { op: P }>;
@@ -19,20 +19,20 @@ export interface Context<W extends string> {
 }
 
 /**
- * A launch whose module runs `body` once per tile.
+ * A launch whose module runs `body` once per tile. A word that is undefined is left out.
  *
  * @param name with everything that `body` depends on but the words: equal names mean equal modules.
  */
 export function launch<W extends string>(
   features: Features,
   name: string,
-  words: Readonly<Record<W, Word>>,
+  words: { readonly [N in W]: Word | undefined },
   tiles: number,
   body: (context: Context<W>) => void,
 ): Launch {
-  const names = Object.keys(words) as W[];
+  const names = (Object.keys(words) as W[]).filter((word) => words[word]);
   const emit = (): Uint8Array =>
-    assemble({ shared: features.threads, relaxedMadd: features.relaxedMadd }, (m) => {
+    assemble(emitOptions(features), (m) => {
       m.importMemory("env", "memory");
       m.define(
         { args: "i32", begin: "i32", end: "i32", scratch: "i32" },
@@ -46,7 +46,7 @@ export function launch<W extends string>(
         "run",
       );
     });
-  return { key: name, emit, args: names.map((word) => words[word]), tiles };
+  return { key: name, emit, args: names.map((word) => words[word]!), tiles };
 }
 
 export const int = (value: number): Word => ({ kind: "int", value });
@@ -98,6 +98,4 @@ export const smaller = (a: I32, b: I32): I32 => select(i32.lt_s(a, b), a, b);
 
 /** `base + index * bytes`. */
 export const at = (base: I32, index: I32 | number, bytes: number): I32 =>
-  typeof index === "number"
-    ? i32.add(base, index * bytes)
-    : i32.add(base, i32.shl(index, Math.log2(bytes)));
+  typeof index === "number" ? i32.add(base, index * bytes) : i32.add(base, i32.shl(index, Math.log2(bytes)));

@@ -11,7 +11,13 @@ export const scan: LowerRoutine<"scan"> = (kernel, _, features) => {
   const { rows, length } = rowsOf(kernel);
   const { tiles, share } = shares(rows, 2 * length);
   const element = elementsOf(dtype);
-  const words = { x: operand(operands[0]), out: result(kernel), length: int(length), items: int(rows), share: int(share) };
+  const words = {
+    x: operand(operands[0]),
+    out: result(kernel),
+    length: int(length),
+    items: int(rows),
+    share: int(share),
+  };
   const scanned = launch(features, `scan ${op} ${dtype} ${reverse} ${exclusive}`, words, tiles, (context) => {
     const { f, w } = context;
     const acc = accumulator(dtype);
@@ -19,7 +25,8 @@ export const scan: LowerRoutine<"scan"> = (kernel, _, features) => {
     const i = f.local("i32");
     eachItem(context, w, (row) => {
       const start = f.let(i32.mul(row, w.length));
-      const address = (base: I32, position: I32): Local<"i32"> => f.let(at(base, i32.add(start, position), element.bytes));
+      const address = (base: I32, position: I32): Local<"i32"> =>
+        f.let(at(base, i32.add(start, position), element.bytes));
       f.set(total, acc.constant(identityOf(op, dtype)));
       f.for(i, 0, w.length, 1, () => {
         const position = f.let(reverse ? i32.sub(i32.sub(w.length, 1), i) : i);

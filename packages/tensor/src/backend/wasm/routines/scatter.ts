@@ -2,7 +2,7 @@ import { gatherExtents, type GatherExtents } from "../../../primitives/indexing.
 import { identityOf } from "../../../primitives/reduce.ts";
 import { i32, memory, select, v128, type I32, type Local } from "../assembler.ts";
 import type { Features } from "../features.ts";
-import type { Launch, Lowered, Word } from "../launch.ts";
+import type { Launch, Lowered } from "../launch.ts";
 import { elementsOf, loadVector, storeVector, type Elements } from "./elements.ts";
 import {
   at,
@@ -147,7 +147,7 @@ function combineRows(kernel: RoutineOf<"scatter">, e: GatherExtents, how: How, f
     updates: operand(kernel.operands[0]),
     out: result(kernel),
     starts: temporary(0),
-    ...(how === "lists" ? { order: temporary(1) } : {}),
+    order: how === "lists" ? temporary(1) : undefined,
     n: int(e.n),
     before: int(e.before),
     count: int(e.index),
@@ -156,7 +156,7 @@ function combineRows(kernel: RoutineOf<"scatter">, e: GatherExtents, how: How, f
     tileRows: int(tile.rows),
     columns: int(tile.columns),
     columnTiles: int(columnTiles),
-  } satisfies Record<string, Word>;
+  };
   const { op } = kernel.attrs;
   const tiles = Math.ceil(rows / tile.rows) * columnTiles;
   return launch(features, `scatter ${op} ${kernel.dtype} ${how}`, words, tiles, ({ f, w, tile: number }) => {
@@ -172,14 +172,17 @@ function combineRows(kernel: RoutineOf<"scatter">, e: GatherExtents, how: How, f
       const batch = f.let(i32.div_u(outer, w.before));
       const place = f.let(i32.rem_u(row, w.n));
       const { from, until } = segment({ f, w }, how, batch, place);
-      const order = "order" in w ? f.let(at(w.order as I32, i32.mul(batch, w.count), 4)) : undefined;
+      const order = how === "lists" ? f.let(at(w.order, i32.mul(batch, w.count), 4)) : undefined;
       const updates = f.let(i32.add(w.updates, i32.mul(i32.mul(outer, w.count), stride)));
       const out = f.let(i32.add(w.out, i32.mul(row, stride)));
       const update = (position: I32): I32 => {
         const number = order ? i32.load(at(order, position, 4)) : position;
         return i32.add(updates, i32.mul(number, stride));
       };
-      combineColumns({ f, element, op, identity: startOf(op, kernel.dtype) }, { from, until, update, out, firstColumn, endColumn });
+      combineColumns(
+        { f, element, op, identity: startOf(op, kernel.dtype) },
+        { from, until, update, out, firstColumn, endColumn },
+      );
     });
   });
 }

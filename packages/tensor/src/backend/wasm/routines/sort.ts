@@ -3,7 +3,7 @@ import { i32, memory, type Expr, type Func, type I32, type Local } from "../asse
 import type { Features } from "../features.ts";
 import { scratchBytes, type Launch, type Lowered, type Word } from "../launch.ts";
 import { keysOf, type Keys } from "./keys.ts";
-import { at, eachItem, int, launch, rowsOf, shares, temporary } from "./routine.ts";
+import { at, eachItem, int, launch, operand, rowsOf, shares, temporary } from "./routine.ts";
 
 /** Rows up to this length are sorted by insertion: clearing a radix's counters would take longer. */
 const shortRow = 32;
@@ -30,19 +30,19 @@ export function sortRows(
   const turns = inScratch ? share : Math.max(share, Math.ceil(rows / mostTurns));
   const tiles = Math.ceil(rows / turns);
   const words = {
-    x: { kind: "buffer", buffer: x.buffer, offset: x.view.offset } as Word,
+    x: operand(x),
     out,
     length: int(length),
     take: int(take),
     items: int(rows),
     share: int(turns),
     rowBytes: int(rowBytes),
-    ...(inScratch ? {} : { work: temporary(0) }),
+    work: inScratch ? undefined : temporary(0),
   };
   const name = `sort ${x.dtype} ${descending} ${inScratch}`;
   const sorted: Launch = launch(features, name, words, tiles, (context) => {
     const { f, w, tile, scratch } = context;
-    const work = "work" in w ? f.let(i32.add(w.work as I32, i32.mul(tile, w.rowBytes))) : scratch;
+    const work = inScratch ? scratch : f.let(i32.add(w.work, i32.mul(tile, w.rowBytes)));
     const pairs = pairsIn(f, keys, work, w.length);
     eachItem(context, w, (row) => {
       loadPairs(f, keys, pairs, f.let(at(w.x, i32.mul(row, w.length), keys.bytes)), w.length);

@@ -42,7 +42,9 @@ export const topK: LowerRoutine<"topK"> = (kernel, _, features) => {
         if (keys.bytes === 8) step();
         else {
           const better = (): I32 =>
-            v128.any_true(i32x4.lt_s(vectorKeys(f, x.dtype, true, f.let(at(start, i, 4))), i32x4.splat(worst as Local<"i32">)));
+            v128.any_true(
+              i32x4.lt_s(vectorKeys(f, x.dtype, true, f.let(at(start, i, 4))), i32x4.splat(worst as Local<"i32">)),
+            );
           const whole = i32.le_s(i32.add(i, 4), w.length);
           f.if(whole, () => f.if(better(), step, () => f.set(i, i32.add(i, 4))), step);
         }
