@@ -14,4 +14,5 @@ export { tensorsIn } from "./realizeTree.ts";
 export { isFloat } from "./types.ts";
 export { defaultFloat, withDefaults, type Defaults } from "./runtime/defaults.ts";
 export { backendOf } from "./runtime/devices.ts";
-export { largestOwners } from "./runtime/memory.ts";
+export { ledgerOf } from "./runtime/memory.ts";
+export type { Owner } from "./runtime/storage.ts";
