@@ -1,4 +1,4 @@
-import type { Tensor } from "@switchyard/tensor";
+import { internal, type Tensor } from "@switchyard/tensor";
 import {
   describe,
   fromNode,
@@ -109,5 +109,5 @@ const ruleProvenance = (node: AnyNode): Provenance => {
 
 function checkFits(node: AnyNode, ct: Tensor, x: AnyNode): void {
   if (!sameShape(ct.shape, x.shape) || ct.dtype !== x.dtype || ct.device !== x.device)
-    throw new Error(`internal: the gradient rule of ${opName(node)} gave ${describe(ct)} for an input ${describe(x)}`);
+    throw internal(`the gradient rule of ${opName(node)} gave ${describe(ct)} for an input ${describe(x)}`);
 }
