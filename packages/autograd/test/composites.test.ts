@@ -13,7 +13,6 @@ import {
   segmentSum,
   softmax,
   sort,
-  tensor,
   tril,
   type Tensor,
 } from "@switchyard/tensor";
