@@ -4,8 +4,8 @@
  */
 
 /** erfc reaches 2^-1074, and its series passes through terms as large as exp(27²) on the way there. */
-export const BITS = 2400n;
-export const ONE = 1n << BITS;
+const BITS = 2400n;
+const ONE = 1n << BITS;
 
 export function fixed(x: number): bigint {
   const shift = 1074; // every double is a whole number of 2^-1074
@@ -47,7 +47,7 @@ function sqrt(a: bigint): bigint {
 const PI = 16n * atanInverse(5n) - 4n * atanInverse(239n);
 const TWO_OVER_ROOT_PI = div(2n * ONE, sqrt(PI));
 
-export function exp(x: bigint): bigint {
+function exp(x: bigint): bigint {
   if (x < 0n) return div(ONE, exp(-x));
   let sum = ONE;
   let term = ONE;
@@ -55,11 +55,11 @@ export function exp(x: bigint): bigint {
   return sum;
 }
 
-export function log(y: bigint, guess: number): bigint {
+function log(y: bigint, guess: number): bigint {
   let x = fixed(guess);
   for (let i = 0; i < 6; i++) {
     const e = exp(x);
-    x += (2n * div(y - e, y + e));
+    x += 2n * div(y - e, y + e);
   }
   return x;
 }

@@ -4,8 +4,21 @@
  * are minimax fits (Remez exchange at 40 digits, then rounded); bounds are in units of the last place of the exact
  * result, with or without fused multiply-add, subnormal results included.
  */
-import { call, f32, f32x4, f64, f64x2, i32x4, i64x2, v128, type Callable, type Func, type Local, type V128 } from "./assembler.ts";
-import { erf as erf64, normalCdf as normalCdf64, sigmoid as sigmoid64, softplus as softplus64 } from "../../special.ts";
+import {
+  call,
+  f32,
+  f32x4,
+  f64,
+  f64x2,
+  i32x4,
+  i64x2,
+  v128,
+  type Callable,
+  type Func,
+  type Local,
+  type V128,
+} from "./assembler.ts";
+import { specialFunctions } from "../../special.ts";
 
 type Vector = Local<"v128">;
 
@@ -25,18 +38,25 @@ const TANH = [-0.3333333, 0.13333198, -0.05394565, 0.021693842, -0.008158909, 0.
 const ERF = [0.12837917, -0.37612626, 0.112836, -0.026854444, 0.0051895357, -8.020845e-4, 7.8891324e-5]; // erf x/x - 1 in x², |x| <= 1
 const ERFC = [1.0215827, -0.6871608, 0.27947176, -0.03643332, -0.021498052, 0.006317835, 0.002931158]; // (x+2)·exp(x²)·erfc x in (x-2)/(x+2), 1 <= x <= 4
 const NORMAL = [
-  0.75528514, -0.6078966, 0.3871366, -0.18652253, 0.06040744, -0.007529551, -0.0035287421, 0.0015713761, 2.0342972e-4, -1.1878405e-4,
+  0.75528514, -0.6078966, 0.3871366, -0.18652253, 0.06040744, -0.007529551, -0.0035287421, 0.0015713761, 2.0342972e-4,
+  -1.1878405e-4,
 ]; // (x+4)·exp(x²/2)·Φ(-x) in (x-4)/(x+4), 0 <= x <= 14.5
 const SIN = [-0.16666655, 0.008332176, -1.951695e-4]; // (sin r - r)/r³ in r², |r| <= π/4
 const COS = [0.041666646, -0.0013887372, 2.443876e-5]; // (cos r - 1 + r²/2)/r⁴ in r²
 const LOG2_F64 = [2.885390081790153, 0.9617966732674971, 0.5770835978779749, 0.4116720014240993, 0.34074255979603385]; // log2((1+s)/(1-s))/s in s²
 const EXP2_F64 = [
-  1.0000000005542222, 0.6931472057371089, 0.24022646890405355, 0.05550328777509786, 0.009618488985280236, 0.0013399931049639334,
-  0.00015345804192248,
+  1.0000000005542222, 0.6931472057371089, 0.24022646890405355, 0.05550328777509786, 0.009618488985280236,
+  0.0013399931049639334, 0.00015345804192248,
 ];
 
-function polynomial(space: { madd: typeof f32x4.madd; const: typeof f32x4.const }, x: V128, coefficients: readonly number[]): V128 {
-  return coefficients.slice(0, -1).reduceRight((sum: V128, c) => space.madd(sum, x, c), space.const(coefficients.at(-1)!));
+function polynomial(
+  space: { madd: typeof f32x4.madd; const: typeof f32x4.const },
+  x: V128,
+  coefficients: readonly number[],
+): V128 {
+  return coefficients
+    .slice(0, -1)
+    .reduceRight((sum: V128, c) => space.madd(sum, x, c), space.const(coefficients.at(-1)!));
 }
 
 const signOf = (x: V128): V128 => v128.and(x, SIGN);
@@ -200,7 +220,9 @@ const upper = (x: V128): V128 => v128.shuffle32(x, x, [2, 3, 2, 3]);
 function inF64(f: Func, inputs: readonly V128[], compute: (...halves: Vector[]) => V128[]): Vector[] {
   const low = compute(...inputs.map((x) => f.let(f64x2.promote_low_f32x4(x)))).map((x) => f.let(x));
   const high = compute(...inputs.map((x) => f.let(f64x2.promote_low_f32x4(upper(x))))).map((x) => f.let(x));
-  return low.map((x, i) => f.let(v128.shuffle32(f32x4.demote_f64x2_zero(x), f32x4.demote_f64x2_zero(high[i]!), [0, 1, 4, 5])));
+  return low.map((x, i) =>
+    f.let(v128.shuffle32(f32x4.demote_f64x2_zero(x), f32x4.demote_f64x2_zero(high[i]!), [0, 1, 4, 5])),
+  );
 }
 
 /** Replaces the lanes of `result` under the mask by an imported f64 function of the inputs; costs a test where no lane needs it. */
@@ -230,7 +252,9 @@ function quarterTurn(f: Func, x: Vector): { sine: Vector; cosine: Vector; q: Vec
   }) as [Vector, Vector];
   const square = f.let(f32x4.mul(r, r));
   const sine = f.let(f32x4.madd(f32x4.mul(r, square), polynomial(f32x4, square, SIN), r));
-  const cosine = f.let(f32x4.madd(f32x4.mul(square, square), polynomial(f32x4, square, COS), f32x4.madd(square, -0.5, 1)));
+  const cosine = f.let(
+    f32x4.madd(f32x4.mul(square, square), polynomial(f32x4, square, COS), f32x4.madd(square, -0.5, 1)),
+  );
   return { sine, cosine, q: f.let(i32x4.trunc_sat_f32x4_s(turns)) };
 }
 
@@ -291,7 +315,9 @@ export function pow(f: Func, x: V128, y: V128): V128 {
 /** The remainder with the divisor's sign, exact, then rounded; `slow` is `math.mod`, for enormous quotients and infinities. */
 export function mod(f: Func, x: V128, y: V128, slow: Callable<"f64">): V128 {
   const [a, b] = [f.let(x), f.let(y)];
-  const [rest] = inF64(f, [a, b], (a64, b64) => [f64x2.sub(a64, f64x2.mul(f64x2.floor(f64x2.div(a64, b64)), b64))]) as [Vector];
+  const [rest] = inF64(f, [a, b], (a64, b64) => [f64x2.sub(a64, f64x2.mul(f64x2.floor(f64x2.div(a64, b64)), b64))]) as [
+    Vector,
+  ];
   const signed = f.let(v128.bitselect(signOf(b), rest, f32x4.eq(rest, 0)));
   const rare = v128.or(f32x4.gt(f32x4.abs(f32x4.div(a, b)), 2 ** 28), f32x4.eq(f32x4.abs(b), Infinity));
   return rarely(f, rare, signed, slow, a, b);
@@ -302,19 +328,40 @@ export function rsqrt(_f: Func, x: V128): V128 {
   return f32x4.div(1, f32x4.sqrt(x));
 }
 
-/** a mod b with the sign of b; a zero result is a zero of that sign. */
-function mod64(a: number, b: number): number {
-  const rest = a % b;
-  if (rest === 0) return b < 0 ? -0 : 0;
-  return rest < 0 !== b < 0 ? rest + b : rest;
+/**
+ * What a kernel may import from `math`: functions of f64, for f64 kernels and for the rare lanes above. A closure that names
+ * nothing outside itself, so that a worker can be given its text.
+ */
+export function mathFunctions({
+  erf,
+  normalCdf,
+  sigmoid,
+  softplus,
+}: Omit<ReturnType<typeof specialFunctions>, "erfc">) {
+  return {
+    exp: Math.exp,
+    expm1: Math.expm1,
+    log: Math.log,
+    log1p: Math.log1p,
+    tanh: Math.tanh,
+    sin: Math.sin,
+    cos: Math.cos,
+    tan: Math.tan,
+    pow: Math.pow,
+    sigmoid,
+    softplus,
+    erf,
+    normalCdf,
+    rsqrt: (x: number) => 1 / Math.sqrt(x),
+    /** With the sign of b; a zero result is a zero of that sign. */
+    mod(a: number, b: number): number {
+      const rest = a % b;
+      if (rest === 0) return b < 0 ? -0 : 0;
+      return rest < 0 !== b < 0 ? rest + b : rest;
+    },
+  };
 }
 
-/** What a kernel may import from `math`: functions of f64, for f64 kernels and for the rare lanes above. */
-export const mathImports = {
-  exp: Math.exp, expm1: Math.expm1, log: Math.log, log1p: Math.log1p, tanh: Math.tanh,
-  sin: Math.sin, cos: Math.cos, tan: Math.tan, pow: Math.pow, mod: mod64,
-  sigmoid: sigmoid64, softplus: softplus64, erf: erf64, normalCdf: normalCdf64,
-  rsqrt: (x: number) => 1 / Math.sqrt(x),
-} as const;
+export const mathImports = mathFunctions(specialFunctions());
 
 export type MathImport = keyof typeof mathImports;

@@ -4,13 +4,25 @@
  * the 32-bit words at `args`, and may use `scratch`, 1 MiB private to the thread. Which thread runs which tile never
  * changes a bit. No module holds an extent: one serves every shape.
  */
-import { i32, select, v128, type EmitOptions, type Func, type I32, type Local, type Module, type V128 } from "../assembler.ts";
+import {
+  i32,
+  select,
+  v128,
+  type EmitOptions,
+  type Func,
+  type I32,
+  type Local,
+  type Module,
+  type V128,
+} from "../assembler.ts";
 
 /** The words of a routine by name, in the order of its argument block. */
 export type Words<W extends string> = Readonly<Record<W, number>>;
 
 /** Steps to run one after another, with a barrier between, over one argument block. */
 export interface Routine<Shape, Pointer extends string, W extends string> {
+  /** Equal names mean equal steps: the shape is not in them. */
+  readonly name: string;
   readonly words: readonly (Pointer | W)[];
   /** Every word that is not a pointer. */
   extents(shape: Shape): Words<W>;
@@ -37,13 +49,13 @@ export interface EpilogueContext {
   readonly row: I32;
   readonly col: I32;
   /** Four consecutive floats from the one that belongs to `col`; at the end of a row, only those that exist. */
-  load(address: I32): V128;
+  readonly load: (address: I32) => V128;
+  /** The same for a store, where an epilogue has results of its own. */
+  readonly store: (address: I32, value: V128) => void;
 }
 
-export const SCRATCH_BYTES = 1 << 20;
-
 /** Reads the whole argument block into locals. */
-export function readWords<W extends string>(f: Func, args: I32, words: readonly W[]): Record<W, Local<"i32">> {
+function readWords<W extends string>(f: Func, args: I32, words: readonly W[]): Record<W, Local<"i32">> {
   return Object.fromEntries(words.map((word, i) => [word, f.let(i32.load(args, 4 * i))])) as Record<W, Local<"i32">>;
 }
 
@@ -51,13 +63,23 @@ export function readWords<W extends string>(f: Func, args: I32, words: readonly 
 export function defineRun<W extends string>(
   m: Module,
   words: readonly W[],
-  tile: (f: Func, tile: Local<"i32">, w: Record<W, Local<"i32">>, parameters: { args: I32; scratch: Local<"i32"> }) => void,
+  tile: (
+    f: Func,
+    tile: Local<"i32">,
+    w: Record<W, Local<"i32">>,
+    parameters: { args: I32; scratch: Local<"i32"> },
+  ) => void,
 ): void {
-  m.define({ args: "i32", begin: "i32", end: "i32", scratch: "i32" }, "void", (f, { args, begin, end, scratch }) => {
-    const w = readWords(f, args, words);
-    const index = f.local("i32");
-    f.for(index, begin, end, 1, () => tile(f, index, w, { args, scratch }));
-  }, "run");
+  m.define(
+    { args: "i32", begin: "i32", end: "i32", scratch: "i32" },
+    "void",
+    (f, { args, begin, end, scratch }) => {
+      const w = readWords(f, args, words);
+      const index = f.local("i32");
+      f.for(index, begin, end, 1, () => tile(f, index, w, { args, scratch }));
+    },
+    "run",
+  );
 }
 
 /** base + index·stride, all in bytes but the index. */
@@ -71,10 +93,10 @@ export function transpose4(f: Func, rows: readonly V128[]): Local<"v128">[] {
   const [a, b, c, d] = rows.map((row) => f.let(row)) as V128[] as [V128, V128, V128, V128];
   const [ab, cd] = [f.let(v128.shuffle32(a, b, [0, 4, 1, 5])), f.let(v128.shuffle32(c, d, [0, 4, 1, 5]))];
   const [ef, gh] = [f.let(v128.shuffle32(a, b, [2, 6, 3, 7])), f.let(v128.shuffle32(c, d, [2, 6, 3, 7]))];
-  return [[ab, cd], [ef, gh]].flatMap(([x, y]) => [
-    f.let(v128.shuffle32(x!, y!, [0, 1, 4, 5])),
-    f.let(v128.shuffle32(x!, y!, [2, 3, 6, 7])),
-  ]);
+  return [
+    [ab, cd],
+    [ef, gh],
+  ].flatMap(([x, y]) => [f.let(v128.shuffle32(x!, y!, [0, 1, 4, 5])), f.let(v128.shuffle32(x!, y!, [2, 3, 6, 7]))]);
 }
 
 /** Loads and stores of one to three floats, for the ends of rows. */

@@ -1,6 +1,8 @@
 /** Runs a routine as the program does: argument block, scratch, temporary, its steps in order, each step's tiles in any split. */
 import type { EmitOptions } from "../../../../src/backend/wasm/assembler.ts";
-import { SCRATCH_BYTES, type Epilogue, type Routine } from "../../../../src/backend/wasm/kernels/kernel.ts";
+import { detectFeatures } from "../../../../src/backend/wasm/features.ts";
+import type { Epilogue, Routine } from "../../../../src/backend/wasm/kernels/kernel.ts";
+import { scratchBytes } from "../../../../src/backend/wasm/launch.ts";
 import { mathImports } from "../../../../src/backend/wasm/math.ts";
 
 export interface RunOptions extends Partial<EmitOptions> {
@@ -25,16 +27,20 @@ export function runRoutine<S, P extends string, W extends string, D extends Data
   output: { name: P; data: D },
   options: RunOptions = {},
 ): D {
-  const emit: EmitOptions = { shared: false, relaxedMadd: true, ...options };
+  const relaxedMadd = (options.relaxedMadd ?? true) && detectFeatures().relaxedMadd;
+  const emit: EmitOptions = { shared: options.shared ?? false, relaxedMadd };
   const round = (bytes: number): number => Math.ceil(bytes / 64) * 64 + 64;
   const extra = options.extra ?? [];
-  const arrays: [string, Data][] = [...Object.entries<Data>(inputs as Record<string, Data>), [output.name, output.data]];
+  const arrays: [string, Data][] = [
+    ...Object.entries<Data>(inputs as Record<string, Data>),
+    [output.name, output.data],
+  ];
   extra.forEach((word, i) => typeof word !== "number" && arrays.push([`extra${i}`, word]));
   arrays.sort(([a], [b]) => Number(a === options.last) - Number(b === options.last));
   const argsAt = 1024;
   const temporaryAt = argsAt + round(4 * (routine.words.length + extra.length));
   const scratchAt = temporaryAt + round(routine.temporaryBytes(shape));
-  let top = scratchAt + SCRATCH_BYTES;
+  let top = scratchAt + scratchBytes;
   const total = arrays.reduce((sum, [, data]) => sum + round(data.byteLength), top);
   const pages = Math.ceil(total / 65536);
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: emit.shared });
@@ -43,20 +49,24 @@ export function runRoutine<S, P extends string, W extends string, D extends Data
   for (const [name, data] of arrays) {
     where[name] = name === options.last ? pages * 65536 - data.byteLength : top;
     top += round(data.byteLength);
-    if (name !== output.name) new Uint8Array(memory.buffer).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), where[name]);
+    if (name !== output.name)
+      new Uint8Array(memory.buffer).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), where[name]);
   }
   const extents = routine.extents(shape);
   const words = new Int32Array(memory.buffer, argsAt);
   routine.words.forEach((word, i) => (words[i] = where[word] ?? extents[word as W]));
   extra.forEach((word, i) => (words[routine.words.length + i] = typeof word === "number" ? word : where[`extra${i}`]!));
   for (const step of routine.steps) {
-    const module = new WebAssembly.Module(step.emit(emit, step === routine.steps.at(-1) ? options.epilogue : undefined));
+    const module = new WebAssembly.Module(
+      step.emit(emit, step === routine.steps.at(-1) ? options.epilogue : undefined),
+    );
     const { exports } = new WebAssembly.Instance(module, { env: { memory }, math: mathImports });
     const run = exports["run"] as (args: number, begin: number, end: number, scratch: number) => void;
     const tiles = step.tiles(shape);
     const chunk = options.chunk ?? tiles;
     const starts = Array.from({ length: Math.ceil(tiles / chunk) || 0 }, (_, i) => i * chunk);
-    for (const start of options.backwards ? starts.reverse() : starts) run(argsAt, start, Math.min(start + chunk, tiles), scratchAt);
+    for (const start of options.backwards ? starts.reverse() : starts)
+      run(argsAt, start, Math.min(start + chunk, tiles), scratchAt);
   }
   const bytes = new Uint8Array(memory.buffer).slice(where[output.name], where[output.name]! + output.data.byteLength);
   new Uint8Array(output.data.buffer).set(bytes);
@@ -65,5 +75,5 @@ export function runRoutine<S, P extends string, W extends string, D extends Data
 
 let state = 1;
 /** Uniform on [-1, 1), the same every run. */
-export const random = (): number => ((state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 31) - 1;
+export const random = (): number => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 31 - 1;
 export const randoms = (length: number): Float32Array => Float32Array.from({ length }, random);
