@@ -1,1 +1,14 @@
-export {};
+export { loadMetrics, type LoadMetrics } from "./diagnostics/loadMetrics.ts";
+export { combine, dispatch } from "./dispatch/dispatch.ts";
+export { experts, type Activation, type Experts, type ExpertsOptions, type ExpertsParams } from "./layers/experts.ts";
+export { moe, type Moe, type MoeOptions, type MoeParams, type MoeResult } from "./layers/moe.ts";
+export { cvSquared, type CvSquaredOptions } from "./losses/cvSquared.ts";
+export { importance, importanceLoss, type ImportanceLossOptions, type ImportanceOptions } from "./losses/importance.ts";
+export { load, loadLoss, probInTopK, type LoadLossOptions, type ProbInTopKOptions } from "./losses/load.ts";
+export { switchLoss, type Fraction, type SwitchLossOptions } from "./losses/switchLoss.ts";
+export { zLoss, type ZLossOptions } from "./losses/zLoss.ts";
+export { forced } from "./routing/forced.ts";
+export { makeRouting, type RoutingParts } from "./routing/makeRouting.ts";
+export { noisyTopK, type NoisyTopKOptions, type NoisyTopKParams } from "./routing/noisyTopK.ts";
+export type { RouteOptions, Router, RouterSizes, Routing, Slots, TokenRouting } from "./routing/routing.ts";
+export { softmaxTopK, type GateParams, type SoftmaxTopKOptions } from "./routing/softmaxTopK.ts";

@@ -11,3 +11,5 @@ export { describe, normalizeAxis, sameShape, sizeOf } from "./shape.ts";
 export { fromNode } from "./tensor.ts";
 export { tensorLike } from "./creation.ts";
 export { tensorsIn } from "./realizeTree.ts";
+export { isFloat } from "./types.ts";
+export { withDefaults, type Defaults } from "./runtime/defaults.ts";

@@ -74,7 +74,8 @@ function needs(nodes: readonly AnyNode[]): { leaves: Storage[]; transfers: AnyNo
 /** Some node that reads `leaf`, to name in an error. */
 function consumerOf(leaf: AnyNode, roots: readonly AnyNode[]): AnyNode {
   if (!leafStorage(leaf)!.isGone) return leaf;
-  return topologicalOrder(roots, nodeInputs).find((node) => node.inputs.includes(leaf)) ?? leaf;
+  const reads = (node: AnyNode): boolean => valueNode(node) !== leaf && node.inputs.some((x) => valueNode(x) === leaf);
+  return topologicalOrder(roots, nodeInputs).find(reads) ?? leaf;
 }
 
 /** The name a user knows an operation by. */
