@@ -6,10 +6,12 @@ export type { TensorData, TensorOptions } from "./creation.ts";
 export { realize, type RealizeOptions } from "./realizeTree.ts";
 export {
   defaultDevice,
+  devices,
   init,
   memory,
   setDefaultDevice,
   shutdown,
+  type DeviceInfo,
   type InitOptions,
   type MemoryInfo,
 } from "./runtime/devices.ts";
@@ -17,6 +19,8 @@ export { scope } from "./provenance.ts";
 export * from "./functions/elementwise.ts";
 export * from "./functions/indexing.ts";
 export * from "./functions/linear.ts";
+export * from "./functions/neural.ts";
+export * from "./functions/random.ts";
 export * from "./functions/reductions.ts";
 export * from "./functions/tags.ts";
 export * from "./functions/views.ts";

@@ -27,6 +27,8 @@ export interface RunResult {
  */
 export interface Backend {
   readonly dtypes: readonly DType[];
+  /** What a list of devices says of it, such as threads or the adapter's name. */
+  readonly details: Readonly<Record<string, string | number | boolean>>;
   /** Copies host elements in. */
   upload(data: TypedArray, dtype: DType): Allocation;
   /** Starts computing the roots and returns at once. @throws {DeviceError} if they do not fit. */

@@ -88,7 +88,24 @@ function enqueue(device: DeviceName, request: Request): void {
   queue.pending.push(request);
   if (queue.pending.length > 1) return;
   const mine = queue;
-  queue.tail = queue.tail.then(() => flush(device, mine.pending.splice(0)));
+  queue.tail = queue.tail.then(async () => {
+    for (const requests of independent(mine.pending.splice(0))) await flush(device, requests);
+  });
+}
+
+/** Requests that run together: one that reads what an earlier one of its turn computes starts the next run. */
+function independent(requests: readonly Request[]): Request[][] {
+  const runs: Request[][] = [];
+  let made = new Set<Storage>();
+  for (const request of requests) {
+    if (runs.length === 0 || request.leaves.some((leaf) => made.has(leaf))) {
+      runs.push([]);
+      made = new Set();
+    }
+    runs[runs.length - 1].push(request);
+    for (const { storage } of request.targets) made.add(storage);
+  }
+  return runs;
 }
 
 /** Turns the requests of one turn into one run. */
