@@ -1,4 +1,12 @@
-import { ConfigError, FormatError, tensor, type DType, type Shape, type Tensor, type TypedArray } from "@switchyard/tensor";
+import {
+  ConfigError,
+  FormatError,
+  tensor,
+  type DType,
+  type Shape,
+  type Tensor,
+  type TypedArray,
+} from "@switchyard/tensor";
 import { sizeOf } from "@switchyard/tensor/graph";
 import * as files from "#files";
 
@@ -54,7 +62,8 @@ function floatsOfBrainFloats(halves: Uint16Array): Float32Array {
 /** Typed arrays in the byte order of the machine are the format's little-endian bytes on every machine that runs JavaScript today. */
 const bytesOf = (data: TypedArray): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
-const fault = (source: string, what: string): FormatError => new FormatError(`${source}: not a safetensors file: ${what}`);
+const fault = (source: string, what: string): FormatError =>
+  new FormatError(`${source}: not a safetensors file: ${what}`);
 
 /**
  * The bytes of a safetensors file: the length of the header (u64), the header (JSON, padded with blanks), the elements.
@@ -104,7 +113,8 @@ export function decodeSafetensors(bytes: Uint8Array, source: string): Safetensor
   let end = 0;
   const placed = Object.entries(entries).map(([name, entry]) => [name, checkEntry(name, entry, source)] as const);
   for (const [name, entry] of placed.toSorted(([, a], [, b]) => a.begin - b.begin || a.end - b.end)) {
-    if (entry.begin !== end) throw fault(source, `"${name}" begins at ${entry.begin}, not at ${end}, where the last ends`);
+    if (entry.begin !== end)
+      throw fault(source, `"${name}" begins at ${entry.begin}, not at ${end}, where the last ends`);
     end = entry.end;
     if (end > body.length) throw fault(source, `it ends within "${name}": ${end} bytes wanted, ${body.length} there`);
     // A copy: aligned, and not keeping the whole file alive.
@@ -187,7 +197,10 @@ export async function onHost(entries: readonly (readonly [string, Tensor])[]): P
   );
   const out = new Map(host);
   if (out.size !== host.length)
-    throw new ConfigError(`saveSafetensors: two tensors have one name (names are ${host.map(([name]) => name).join(", ")})`);
-  if (out.has("__metadata__")) throw new ConfigError('saveSafetensors: "__metadata__" is the format\'s own; rename the tensor');
+    throw new ConfigError(
+      `saveSafetensors: two tensors have one name (names are ${host.map(([name]) => name).join(", ")})`,
+    );
+  if (out.has("__metadata__"))
+    throw new ConfigError('saveSafetensors: "__metadata__" is the format\'s own; rename the tensor');
   return out;
 }

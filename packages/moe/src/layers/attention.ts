@@ -1,5 +1,4 @@
-import { attention as attend, ConfigError, ShapeError, softmax, where, zeros, type Key, type Tensor } from "@switchyard/tensor";
-import { random } from "@switchyard/tensor";
+import { ConfigError, random, ShapeError, softmax, where, zeros, type Key, type Tensor } from "@switchyard/tensor";
 import { describe, iotaLike } from "@switchyard/tensor/graph";
 import { checkOptions, nonNegative, positiveInteger, requireOptions } from "../options.ts";
 import { affine } from "./linear.ts";
@@ -88,7 +87,7 @@ export function attention(options: AttentionOptions): Attention {
     },
     apply(params, x) {
       const [q, k, v] = project(params.qkv, x);
-      return merge(params.out, attend(q, k, v, { causal: true }));
+      return merge(params.out, attend(q, k, v));
     },
     start(batch, context) {
       const empty = zeros([batch, kvHeads, context, width]);
@@ -98,12 +97,14 @@ export function attention(options: AttentionOptions): Attention {
       const [q, k, v] = project(params.qkv, x, position);
       const keys = writeAt(cache.keys, k, position);
       const values = writeAt(cache.values, v, position);
-      return { output: merge(params.out, attendCached(q, keys, values, position)), cache: { keys, values } };
+      return { output: merge(params.out, attend(q, keys, values, position)), cache: { keys, values } };
     },
   };
 }
 
-function checkAttention(options: AttentionOptions): Required<Omit<AttentionOptions, "rope">> & { rope?: number; width: number } {
+function checkAttention(
+  options: AttentionOptions,
+): Required<Omit<AttentionOptions, "rope">> & { rope?: number; width: number } {
   checkOptions("attention", options, {
     dim: positiveInteger,
     heads: positiveInteger,
@@ -118,7 +119,9 @@ function checkAttention(options: AttentionOptions): Required<Omit<AttentionOptio
     throw new ConfigError(`attention: kvHeads must divide heads, but ${kvHeads} does not divide ${heads}`);
   const width = dim / heads;
   if (rope !== undefined && width % 2 !== 0)
-    throw new ConfigError(`attention: rope turns pairs of features, but a head of dim / heads = ${width} has one left over`);
+    throw new ConfigError(
+      `attention: rope turns pairs of features, but a head of dim / heads = ${width} has one left over`,
+    );
   return { dim, heads, kvHeads, rope, outStd, width };
 }
 
@@ -131,19 +134,22 @@ function writeAt(cache: Tensor, rows: Tensor, position: Tensor): Tensor {
 }
 
 /**
- * Attention of new positions to all that a cache holds.
+ * What each position hears: the values of itself and those before it, weighted by the softmax of `query · key / sqrt(W)`.
  *
- * @param q `[B, heads, S, W]`, from `position` on.
- * @param keys `[B, kvHeads, C, W]`, valid up to `position + S - 1`.
+ * @param q `[B, heads, S, W]`.
+ * @param keys `[B, kvHeads, C, W]`.
+ * @param values `[B, kvHeads, C, W]`.
+ * @param first `i32[]`: the position of the first query among the keys; 0 if left out.
+ * @returns `[B, heads, S, W]`.
  */
-function attendCached(q: Tensor, keys: Tensor, values: Tensor, position: Tensor): Tensor {
+function attend(q: Tensor, keys: Tensor, values: Tensor, first?: Tensor): Tensor {
   const [batch, heads, steps, width] = q.shape;
   const [, kvHeads, context] = keys.shape;
-  const grouped = q.reshape([batch, kvHeads, heads / kvHeads, steps, width]);
-  const scores = grouped.matmul(keys.expandDims(2).transpose()).mul(width ** -0.5); // [B, kvHeads, group, S, C]
-  const query = iotaLike(q, [steps, 1], 0, "i32").add(position);
-  const visible = iotaLike(q, [steps, context], 1, "i32").le(query); // [S, C]
-  // Large and finite: minus infinity is not dependable on every device.
+  const grouped = q.mul(width ** -0.5).reshape([batch, kvHeads, heads / kvHeads, steps, width]);
+  const scores = grouped.matmul(keys.expandDims(2).transpose()); // [B, kvHeads, group, S, C]
+  const row = iotaLike(q, [steps, 1], 0, "i32");
+  const visible = iotaLike(q, [steps, context], 1, "i32").le(first ? row.add(first) : row); // [S, C]
+  // Large and finite: a device may take it that there is no infinity.
   const weights = softmax(where(visible, scores, -1e30), -1);
   return weights.matmul(values.expandDims(2)).reshape(q.shape);
 }

@@ -19,11 +19,15 @@ export interface BatchSizes {
  * Sequences drawn from anywhere in a text: a pure function of the step, and nothing but the seed decides which. The text lies on
  * the device, and a batch is a gather from it.
  */
-export function randomBatches(ids: Int32Array, { batch, context }: BatchSizes, seed: number): (step: number) => TextBatch {
+export function randomBatches(
+  ids: Int32Array,
+  { batch, context }: BatchSizes,
+  seed: number,
+): (step: number) => TextBatch {
   const text = tensor(ids);
   const key = random.key(seed);
   return (step) => {
-    const first = random.randint(random.fold(key, step), [batch, 1], 0, ids.length - context); // [B, 1]
+    const first = random.randint(random.fold(key, step), [batch, 1], { max: ids.length - context }); // [B, 1]
     return batchAt(text, first, context);
   };
 }
