@@ -23,4 +23,3 @@ export const checkpoint =
       results.map((y) => apply("call", [y, ...inputs], attrs)),
     );
   };
-

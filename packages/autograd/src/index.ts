@@ -1,4 +1,6 @@
 export { call } from "./call.ts";
+export type { GradMode } from "./checkDerivative.ts";
+export { checkGrads, type CheckGradsOptions } from "./checkGrads.ts";
 export { checkpoint } from "./checkpoint.ts";
 export { customVjp, type CustomVjp } from "./customVjp.ts";
 export { grad, valueAndGrad, type LossOf } from "./grad.ts";

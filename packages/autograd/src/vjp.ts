@@ -44,11 +44,7 @@ export function vjp<A extends unknown[], O>(
  * @param tangents trees like the primals.
  * @returns the value, and a tree like it with its tangent; zeros where the value is an integer.
  */
-export function jvp<A extends unknown[], O>(
-  f: (...primals: A) => O,
-  primals: A,
-  tangents: A,
-): [out: O, outTangent: O] {
+export function jvp<A extends unknown[], O>(f: (...primals: A) => O, primals: A, tangents: A): [out: O, outTangent: O] {
   const [out, pullback] = vjp(f, ...primals);
   const [outs, structure] = treeFlatten(out);
   const floats = outs.filter((x) => isFloat(x.dtype));
@@ -60,10 +56,7 @@ export function jvp<A extends unknown[], O>(
     );
   };
   // The pullback is linear, so where its own pullback is taken does not matter.
-  const [, pushforward] = vjp(
-    (...cts: Tensor[]) => pullback(merge(cts, (x) => x)),
-    ...floats.map(zerosLike),
-  );
+  const [, pushforward] = vjp((...cts: Tensor[]) => pullback(merge(cts, (x) => x)), ...floats.map(zerosLike));
   return [out, merge(pushforward(tangents), zerosLike)];
 }
 
@@ -71,7 +64,9 @@ export function jvp<A extends unknown[], O>(
 function checkLike(op: string, ct: unknown, like: Tensor, path: string): Tensor {
   if (ct instanceof Tensor && sameShape(ct.shape, like.shape) && ct.dtype === like.dtype) return ct;
   const got = ct instanceof Tensor ? describe(ct) : String(ct);
-  throw new GradientError(`${op}: the cotangent of ${describe(like)} at ${path || "the root"} does not fit, got ${got}`);
+  throw new GradientError(
+    `${op}: the cotangent of ${describe(like)} at ${path || "the root"} does not fit, got ${got}`,
+  );
 }
 
 /** @throws {GradientError} for a Promise: what an async function computes later is no part of the graph. */

@@ -38,8 +38,7 @@ export const tensorLike = <D extends DType>(like: Tensor, data: TensorData, dtyp
 
 function flatten(data: TensorData): { flat: ArrayLike<number>; nested: Shape; kind: DType } {
   if (ArrayBuffer.isView(data)) return { flat: data, nested: [data.length], kind: typedKind(data) };
-  if (!Array.isArray(data))
-    return { flat: [Number(data)], nested: [], kind: kindOf(data) };
+  if (!Array.isArray(data)) return { flat: [Number(data)], nested: [], kind: kindOf(data) };
   const flat: number[] = [];
   let kind: DType | undefined;
   const shapeOf = (x: TensorData): Shape => {

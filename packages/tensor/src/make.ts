@@ -36,7 +36,9 @@ export function full<D extends DType = "f32">(
   value: number,
   { dtype, device }: MakeOptions<D> = {},
 ): Tensor<D> {
-  return new Tensor<D>(makeNode("full", [], { shape, value, dtype: dtype ?? defaultFloat() }, device ?? defaultDevice()));
+  return new Tensor<D>(
+    makeNode("full", [], { shape, value, dtype: dtype ?? defaultFloat() }, device ?? defaultDevice()),
+  );
 }
 
 export const zeros = <D extends DType = "f32">(shape: Shape, options?: MakeOptions<D>): Tensor<D> =>

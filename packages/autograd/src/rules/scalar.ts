@@ -10,10 +10,10 @@ const zeroAs = (condition: Tensor, x: Tensor): Tensor => where(condition, 0, x);
 /** `ct` to the larger of two, half of it to each at a tie. */
 const toLarger = (ct: Tensor, a: Tensor, b: Tensor): Tensor => where(a.eq(b), ct.mul(0.5), where(a.gt(b), ct, 0));
 
-/** `d(a ** b) / da = b a ** (b - 1)`, which is 0 for `b = 0` even where `a` is 0. */
+/** `d(a ** b) / da = b a ** (b - 1)`; 0 for `0 ** 0`, where the formula is `0 · ∞`. */
 function powBase(ct: Tensor, a: Tensor, b: Tensor): Tensor {
-  const flat = b.eq(0);
-  return ct.mul(zeroAs(flat, b.mul(a.pow(where(flat, 1, b.sub(1))))));
+  const corner = a.eq(0).and(b.eq(0));
+  return ct.mul(zeroAs(corner, b.mul(a.pow(where(corner, 1, b.sub(1))))));
 }
 
 /**

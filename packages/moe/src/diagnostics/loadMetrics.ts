@@ -27,9 +27,7 @@ export function loadMetrics(counts: Tensor): LoadMetrics {
   const none = total.eq(0);
   const share = v.div(where(none, 1, total)); // [E], adds up to 1
   const relative = share.mul(v.size); // 1 is the mean
-  const entropy = where(share.gt(0), share.mul(where(share.gt(0), share, 1).log()), 0)
-    .sum()
-    .neg();
+  const entropy = share.mul(where(share.gt(0), share, 1).log().neg()).sum(); // 0 log 0 is 0
   const max = relative.max();
   return {
     cv: relative.std(),

@@ -21,7 +21,8 @@ const thresholdRule = oneOf("attached", "detached");
  * `P[t, i] = Φ((logits[t, i] - threshold[t, i]) / noiseStd[t, i])`, the threshold being the k-th largest noisy logit of the
  * other experts: the (k + 1)-th of all if i is chosen, else the k-th. Chosen is what the record says, so ties count once.
  *
- * Without noise, in evaluation, and where k = E, it is 1 for the chosen and 0 for the others, and has no gradient.
+ * Without noise, in evaluation, where k = E and where the deviation is 0, it is 1 for the chosen and 0 for the others, and
+ * has no gradient.
  *
  * Source: Shazeer et al. 2017, appendix A, equations 8 and 9.
  *
@@ -42,7 +43,15 @@ export function probInTopK(routing: Routing, options: ProbInTopKOptions = {}): T
   const best = choose(noisyLogits, topK(noisyLogits, k + 1).indices); // [T, k + 1]
   const threshold = where(chosen.gt(0), best.slice([], [k, k + 1]), best.slice([], [k - 1, k])); // [T, E]
   const passed = options.threshold === "detached" ? threshold.stopGradient() : threshold;
-  return logits.sub(passed).div(noiseStd).normalCdf();
+  const certain = noiseStd.eq(0); // softplus may underflow, and a router may draw nothing
+  return where(
+    certain,
+    chosen,
+    logits
+      .sub(passed)
+      .div(where(certain, 1, noiseStd))
+      .normalCdf(),
+  );
 }
 
 /**

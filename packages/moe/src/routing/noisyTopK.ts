@@ -59,5 +59,5 @@ function drawNoise(logits: Tensor, { train = false, key, noise }: RouteOptions):
     throw new ConfigError(
       "noisyTopK: training draws noise and needs a key; pass { train: true, key: random.key(…) }, a new one each step",
     );
-  return random.normal(key, logits.shape, { dtype: logits.dtype });
+  return random.normal(key, logits.shape).cast(logits.dtype);
 }

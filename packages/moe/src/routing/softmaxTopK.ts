@@ -59,5 +59,5 @@ function jittered(x: Tensor, jitter: number, { train = false, key }: RouteOption
     throw new ConfigError(
       "softmaxTopK: jitter is drawn in training and needs a key; pass { train: true, key: random.key(…) }, a new one each step",
     );
-  return x.mul(random.uniform(key, x.shape, { min: 1 - jitter, max: 1 + jitter, dtype: x.dtype }));
+  return x.mul(random.uniform(key, x.shape, { min: 1 - jitter, max: 1 + jitter }).cast(x.dtype));
 }
