@@ -45,14 +45,17 @@ export async function checkDerivative(
   const probe = prober(f, xs, values, cts, checking);
   const [expected] = await probe([direction]);
   for (const mode of modes) {
-    const derivative = (tangents: readonly Tensor[]): Tensor =>
-      mode === "reverse"
-        ? inner(pullback(cts)[0], tangents)
-        : inner(jvp((zs: readonly Tensor[]) => f(zs), [xs], [tangents])[1], cts);
-    if (expected(await derivative(along).item()).verdict === "agrees") continue;
+    const [gradient] = pullback(cts);
+    const forward = (tangents: readonly Tensor[]): Tensor =>
+      inner(jvp((zs: readonly Tensor[]) => f(zs), [xs], [tangents])[1], cts);
+    const projection = mode === "reverse" ? inner(gradient, along) : forward(along);
+    if (expected(await projection.item()).verdict === "agrees") continue;
     const entries = unitSteps(values);
     const at = (e: Entry): Tensor[] => xs.map((x, i) => tensor(e.step[i], { shape: x.shape, device: "cpu" }));
-    const got = await Promise.all(entries.map((e) => derivative(at(e)).item()));
+    const got =
+      mode === "reverse"
+        ? (await Promise.all(gradient.map((g) => g.data()))).flatMap((g) => [...g]).map((g, i) => g * entries[i].scale)
+        : await Promise.all(entries.map((e) => forward(at(e)).item()));
     const probes = await probe(entries.map((e) => e.step));
     const wrong = entries.map((e, i) => ({ ...e, ...probes[i](got[i]) })).filter((e) => e.verdict === "differs");
     if (wrong.length === 0) continue;

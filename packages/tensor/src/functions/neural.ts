@@ -1,135 +1,148 @@
-import { checkFloat, iotaLike } from "../apply.ts";
-import { ConfigError, ShapeError } from "../errors.ts";
-import { describe, normalizeAxis, sameShape } from "../shape.ts";
+import { checkFloat } from "../apply.ts";
+import { DTypeError, ShapeError } from "../errors.ts";
+import { describe, normalizeAxes, normalizeAxis, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import type { DType } from "../types.ts";
-import { add, div, exp, isFinite, mul, rsqrt, sub, where } from "./elementwise.ts";
-import { gather } from "./indexing.ts";
-import { type Key, random } from "./random.ts";
-import { logSumExp, max, mean, sum } from "./reductions.ts";
-import { reshape } from "./views.ts";
+import { isFloat, type DType } from "../types.ts";
+import { exp, where } from "./elementwise.ts";
+import { indexTensor, takeAlongAxis, type Index } from "./indexing.ts";
+import { constantPeak, logSumExp, type Axis } from "./reductions.ts";
 
-const keep = { keepDims: true } as const;
-
-/** The largest element of each row, or 0 where there is no finite one, so that a shift by it never makes `-inf - -inf`. */
-function shiftOf(x: Tensor, axis: number): Tensor {
-  const top = max(x, axis, keep).stopGradient();
-  return where(isFinite(top), top, 0);
+/** `exp(x)` shifted to be finite, and its sum along the axis, which is 1 in place of the 0 that a row of -inf gives. */
+function shiftedExp<D extends DType>(op: string, x: Tensor<D>, axis: number) {
+  checkFloat(op, x);
+  const along = normalizeAxis(op, axis, x.ndim);
+  const shifted = x.sub(constantPeak(x, [along]));
+  const powers = exp(shifted);
+  const sum = powers.sum(along, { keepDims: true });
+  return { shifted, powers, total: where(sum.eq(0), 1, sum) };
 }
 
-/** `exp(x) / sum(exp(x))` along an axis. A row of -inf alone, everything masked, gives zeros. */
+/** `exp(x) / sum(exp(x))` along an axis, stable at extremes. A row of -inf, where all is masked, gives zeros. */
 export function softmax<D extends DType>(x: Tensor<D>, axis = -1): Tensor<D> {
-  checkFloat("softmax", x);
-  const along = normalizeAxis("softmax", axis, x.ndim);
-  const e = exp(sub(x, shiftOf(x, along)));
-  const total = sum(e, along, keep);
-  return div(e, where(total.eq(0), 1, total)) as Tensor<D>;
+  const { powers, total } = shiftedExp("softmax", x, axis);
+  return powers.div(total);
 }
 
-/** `x - logSumExp(x)` along an axis. */
+/** `log(softmax(x))` without the loss of small probabilities. A row of -inf stays -inf. */
 export function logSoftmax<D extends DType>(x: Tensor<D>, axis = -1): Tensor<D> {
-  checkFloat("logSoftmax", x);
-  const along = normalizeAxis("logSoftmax", axis, x.ndim);
-  return sub(x, logSumExp(x, along, keep)) as Tensor<D>;
+  const { shifted, total } = shiftedExp("logSoftmax", x, axis);
+  return shifted.sub(total.log());
 }
 
-export interface NormOptions {
-  readonly axis?: number;
-  /** Added to the variance, or to the mean square. */
+export interface NormalizationOptions {
+  /** The axes to normalise over, by default the last. */
+  readonly axis?: Axis;
+  /** Added to the variance or mean square, by default 1e-5. */
   readonly eps?: number;
 }
 
-function affine(x: Tensor, weight: Tensor | undefined, bias: Tensor | undefined): Tensor {
-  const scaled = weight ? mul(x, weight) : x;
-  return bias ? add(scaled, bias) : scaled;
-}
-
-/** `(x - mean) / sqrt(variance + eps) * weight + bias` along an axis (Ba, Kiros and Hinton, 2016). */
+/**
+ * `(x - mean) / sqrt(variance + eps) * weight + bias` over the axes.
+ * @param weight, bias the shape of `x` along the axes.
+ */
 export function layerNorm<D extends DType>(
   x: Tensor<D>,
-  weight?: Tensor,
-  bias?: Tensor,
-  { axis = -1, eps = 1e-5 }: NormOptions = {},
+  weight?: Tensor | null,
+  bias?: Tensor | null,
+  { axis = -1, eps = 1e-5 }: NormalizationOptions = {},
 ): Tensor<D> {
   checkFloat("layerNorm", x);
-  const centred = sub(x, mean(x, axis, keep));
-  const spread = rsqrt(add(mean(mul(centred, centred), axis, keep), eps));
-  return affine(mul(centred, spread), weight, bias) as Tensor<D>;
+  const axes = normalizeAxes("layerNorm", axis, x.ndim);
+  const unit = overRoot(x.sub(x.mean(axes, { keepDims: true })), axes, eps);
+  return affine("layerNorm", unit, axes, weight, bias);
 }
 
-/** `x / sqrt(mean(x²) + eps) * weight` along an axis (Zhang and Sennrich, 2019). */
+/**
+ * `x / sqrt(mean(x²) + eps) * weight + bias` over the axes.
+ * @param weight, bias the shape of `x` along the axes.
+ */
 export function rmsNorm<D extends DType>(
   x: Tensor<D>,
-  weight?: Tensor,
-  { axis = -1, eps = 1e-5 }: NormOptions = {},
+  weight?: Tensor | null,
+  bias?: Tensor | null,
+  { axis = -1, eps = 1e-5 }: NormalizationOptions = {},
 ): Tensor<D> {
   checkFloat("rmsNorm", x);
-  return affine(mul(x, rsqrt(add(mean(mul(x, x), axis, keep), eps))), weight, undefined) as Tensor<D>;
+  const axes = normalizeAxes("rmsNorm", axis, x.ndim);
+  return affine("rmsNorm", overRoot(x, axes, eps), axes, weight, bias);
+}
+
+/** `x / sqrt(mean(x²) + eps)`. Rows beyond 1 are scaled down first, so that no square overflows. */
+function overRoot<D extends DType>(x: Tensor<D>, axes: readonly number[], eps: number): Tensor<D> {
+  const scale = constantPeak(x.abs(), axes).maximum(1);
+  const scaled = x.div(scale);
+  const meanSquare = scaled.square().mean(axes, { keepDims: true });
+  return scaled.mul(meanSquare.add(scale.square().reciprocal().mul(eps)).rsqrt());
+}
+
+function affine<D extends DType>(
+  op: string,
+  x: Tensor<D>,
+  axes: readonly number[],
+  weight?: Tensor | null,
+  bias?: Tensor | null,
+): Tensor<D> {
+  const wanted = axes.map((a) => x.shape[a]);
+  const along = (name: string, t: Tensor): Tensor => {
+    if (!sameShape(t.shape, wanted))
+      throw new ShapeError(`${op}: ${name} must be [${wanted}], the axes normalised over (got ${describe(t)})`);
+    return t.reshape(x.shape.map((n, i) => (axes.includes(i) ? n : 1)));
+  };
+  const scaled = weight ? x.mul(along("weight", weight)) : x;
+  return bias ? scaled.add(along("bias", bias)) : scaled;
 }
 
 export interface CrossEntropyOptions {
-  /** True where a position counts, shaped like the targets. The mean is over those. */
+  /** `bool[...]`: true where an example counts. */
   readonly mask?: Tensor;
+  /** `mean` over the examples that count (0 if none does), their `sum`, or `none`: one loss each. */
   readonly reduction?: "mean" | "sum" | "none";
 }
 
 /**
- * Negative log-likelihood in nats of targets under `softmax(logits)`.
+ * `-log softmax(logits)` at the targets.
  *
  * @param logits `[..., classes]`.
- * @param targets `i32[...]` class indices, or probabilities shaped like `logits`.
- * @returns a scalar, or `[...]` with reduction "none" (0 where masked).
+ * @param targets class indices, `i32[...]`, or probabilities, `[..., classes]` in the dtype of the logits.
+ * @returns a scalar, or `[...]` with reduction `none`.
+ * @throws {ShapeError} if the targets or the mask do not fit the logits.
  */
-export function crossEntropy(
-  logits: Tensor,
-  targets: Tensor,
+export function crossEntropy<D extends DType>(
+  logits: Tensor<D>,
+  targets: Index,
   { mask, reduction = "mean" }: CrossEntropyOptions = {},
-): Tensor {
+): Tensor<D> {
   checkFloat("crossEntropy", logits);
-  const shape = logits.shape.slice(0, -1);
-  const losses =
-    sameShape(targets.shape, logits.shape) && targets.dtype !== "i32"
-      ? soft(logits, targets)
-      : hard(logits, targets, shape);
-  if (mask && !sameShape(mask.shape, shape)) {
-    throw new ShapeError(`crossEntropy: the mask must be [${shape}] like the targets (got ${describe(mask)})`);
-  }
-  const counted = mask ? where(mask.cast("bool"), losses, 0) : losses;
+  if (logits.ndim === 0) throw new ShapeError(`crossEntropy: logits need an axis of classes (got ${describe(logits)})`);
+  const target = indexTensor(logits, targets);
+  const losses = isFloat(target.dtype) ? againstProbabilities(logits, target) : againstClasses(logits, target);
+  if (mask && !(mask.dtype === "bool" && sameShape(mask.shape, losses.shape)))
+    throw new ShapeError(`crossEntropy: mask must be bool[${losses.shape}], one per example (got ${describe(mask)})`);
+  const counted = mask ? (where(mask, losses, 0) as Tensor<D>) : losses;
   if (reduction === "none") return counted;
-  if (reduction === "sum") return sum(counted);
-  return mask ? div(sum(counted), sum(mask.cast("bool").cast(logits.dtype)).maximum(1)) : mean(counted);
+  if (reduction === "sum") return counted.sum();
+  return mask ? counted.sum().div(mask.cast(logits.dtype).sum().maximum(1)) : counted.mean();
 }
 
-function hard(logits: Tensor, targets: Tensor, shape: readonly number[]): Tensor {
-  if (!sameShape(targets.shape, shape)) {
-    throw new ShapeError(
-      `crossEntropy: targets must be i32[${shape}] for logits ${describe(logits)}, got ${describe(targets)}`,
+function againstClasses<D extends DType>(logits: Tensor<D>, classes: Tensor): Tensor<D> {
+  const wanted = logits.shape.slice(0, -1);
+  if (classes.dtype !== "i32")
+    throw new DTypeError(
+      `crossEntropy: targets are i32 classes or probabilities in the logits' dtype (got ${describe(classes)})`,
     );
-  }
-  const classes = logits.shape[logits.ndim - 1];
-  const rows = reshape(logits, [-1, classes]);
-  const index = reshape(targets, [-1, 1]);
-  const chosen = gather(rows, index, 1, { batch: 1 });
-  return reshape(sub(logSumExp(rows, -1, keep), chosen), shape);
+  if (!sameShape(classes.shape, wanted))
+    throw new ShapeError(
+      `crossEntropy: classes must be i32[${wanted}] for logits ${describe(logits)} (got ${describe(classes)})`,
+    );
+  return logSumExp(logits, -1).sub(takeAlongAxis(logits, classes.expandDims(-1)).squeeze(-1));
 }
 
-const soft = (logits: Tensor, targets: Tensor): Tensor =>
-  sub(mul(logSumExp(logits, -1), sum(targets, -1)), sum(mul(targets, logits), -1));
-
-/**
- * Zeroes each element with probability `rate` and scales the rest by `1 / (1 - rate)` (Srivastava et al., 2014). The rate is
- * data: changing it recompiles nothing.
- */
-export function dropout<D extends DType>(key: Key, x: Tensor<D>, rate: number): Tensor<D> {
-  checkFloat("dropout", x);
-  if (!(rate >= 0 && rate < 1)) throw new ConfigError(`dropout: the rate must be in [0, 1), got ${rate}`);
-  if (rate === 0) return x;
-  const keepIt = random.uniform(key, x.shape).ge(rate);
-  return where(keepIt, mul(x, 1 / (1 - rate)), 0) as Tensor<D>;
-}
-
-/** 1 at each index along a new last axis of `classes`, 0 elsewhere. An index out of range gives zeros. */
-export function oneHot<D extends DType = "f32">(index: Tensor, classes: number, dtype?: D): Tensor<D> {
-  const positions = iotaLike(index, [...index.shape, classes], index.ndim, "i32");
-  return positions.eq(index.expandDims(-1)).cast(dtype ?? "f32") as Tensor<D>;
+function againstProbabilities<D extends DType>(logits: Tensor<D>, p: Tensor): Tensor<D> {
+  if (!sameShape(p.shape, logits.shape))
+    throw new ShapeError(
+      `crossEntropy: probabilities must have the shape of the logits (got ${describe(p)}, logits ${describe(logits)})`,
+    );
+  const logProbabilities = logSoftmax(logits);
+  const impossible = p.eq(0).and(logProbabilities.isFinite().not()); // 0 · log 0 = 0
+  return where(impossible, 0, logProbabilities).mul(p).sum(-1).neg() as Tensor<D>;
 }

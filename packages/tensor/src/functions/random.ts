@@ -1,3 +1,5 @@
+// Counter-based random numbers (Threefry-2x32-20). No hidden generator: every function takes a key, and the same key gives the
+// same numbers on every device and for any number of threads. Exported as the namespace `random`.
 import { apply, fullLike } from "../apply.ts";
 import { ConfigError, DTypeError, ShapeError } from "../errors.ts";
 import { makeNode } from "../node.ts";
@@ -46,7 +48,7 @@ function inDomain(key: Key, [first, second]: readonly [number, number]): Key {
 const words = (key: Key, stream: Tensor, shape: Shape): Tensor<"u32"> => apply("randomBits", [key, stream], { shape });
 
 /** A key from a seed: any integer up to 2^53 in magnitude. */
-function key(seed: number, { device }: { readonly device?: DeviceName } = {}): Key {
+export function key(seed: number, { device }: { readonly device?: DeviceName } = {}): Key {
   if (!Number.isSafeInteger(seed)) throw new ConfigError(`random.key: a seed is an integer, got ${seed}`);
   const data = Uint32Array.of(Math.floor(seed / 2 ** 32) >>> 0, seed >>> 0);
   const node = hostLeaf(device ?? defaultDevice(), [2], data, "u32", "key");
@@ -54,7 +56,7 @@ function key(seed: number, { device }: { readonly device?: DeviceName } = {}): K
 }
 
 /** `count` independent keys. */
-function split<N extends number = 2>(from: Key, count: N = 2 as N): Tuple<Key, N> {
+export function split<N extends number = 2>(from: Key, count: N = 2 as N): Tuple<Key, N> {
   checkKey("split", from);
   if (!Number.isInteger(count) || count < 1)
     throw new ShapeError(`random.split: the count is a positive integer, got ${count}`);
@@ -63,7 +65,7 @@ function split<N extends number = 2>(from: Key, count: N = 2 as N): Tuple<Key, N
 }
 
 /** A key for each value of a counter, such as the step. A number is data: stepping it recompiles nothing. */
-function fold(from: Key, data: number | Tensor): Key {
+export function fold(from: Key, data: number | Tensor): Key {
   checkKey("fold", from);
   if (typeof data === "number" && (!Number.isInteger(data) || data < 0 || data > 0xffffffff)) {
     throw new DTypeError(`random.fold: a counter is an integer from 0 to 2^32 - 1, got ${data}`);
@@ -73,7 +75,7 @@ function fold(from: Key, data: number | Tensor): Key {
 }
 
 /** Uniform 32-bit words. The same on every device, bit for bit. */
-function bits(from: Key, shape: Shape): Tensor<"u32"> {
+export function bits(from: Key, shape: Shape): Tensor<"u32"> {
   checkKey("bits", from);
   return words(from, fullLike(from, 0, [], "u32"), shape);
 }
@@ -84,7 +86,7 @@ export interface UniformOptions extends FloatOptions {
 }
 
 /** Uniform on `[min, max)`, `[0, 1)` by default: 24 random bits in f32, 53 in f64. On `[0, 1)` the same on every device, bit for bit. */
-function uniform(
+export function uniform(
   from: Key,
   shape: Shape,
   { min = 0, max = 1, dtype = defaultFloat() }: UniformOptions = {},
@@ -115,7 +117,7 @@ export interface NormalOptions extends FloatOptions {
 }
 
 /** Normal deviates (Box and Muller, 1958): `sqrt(-2 log u) cos(2 pi v)`. Devices agree within 8 ulps or 1e-6. */
-function normal(
+export function normal(
   from: Key,
   shape: Shape,
   { mean = 0, std = 1, dtype = defaultFloat() }: NormalOptions = {},
@@ -137,7 +139,7 @@ export interface TruncatedOptions extends FloatOptions {
 }
 
 /** Standard normal deviates within `[lower, upper]`, `[-2, 2]` by default, by inverting the distribution function. */
-function truncatedNormal(from: Key, shape: Shape, options: TruncatedOptions = {}): Tensor<FloatDType> {
+export function truncatedNormal(from: Key, shape: Shape, options: TruncatedOptions = {}): Tensor<FloatDType> {
   const { lower = -2, upper = 2, dtype = defaultFloat() } = options;
   if (!(lower < upper))
     throw new ConfigError(`random.truncatedNormal: lower must be below upper, got ${lower} and ${upper}`);
@@ -167,7 +169,7 @@ function quantile(p: Tensor): Tensor {
 }
 
 /** Integers from `min` up to but without `max`. */
-function randint(
+export function randint(
   from: Key,
   shape: Shape,
   { min = 0, max }: { readonly min?: number; readonly max: number },
@@ -182,44 +184,25 @@ function randint(
 }
 
 /** True with probability `p`. */
-function bernoulli(from: Key, shape: Shape, { p = 0.5 }: { readonly p?: number } = {}): Tensor<"bool"> {
+export function bernoulli(from: Key, shape: Shape, { p = 0.5 }: { readonly p?: number } = {}): Tensor<"bool"> {
   return uniform(from, shape).lt(p);
 }
 
 /** The numbers `0..n-1`, or the rows of a tensor, in random order. */
-function permutation(from: Key, of: number): Tensor<"i32">;
-function permutation(from: Key, of: Tensor): Tensor;
-function permutation(from: Key, of: number | Tensor): Tensor {
+export function permutation(from: Key, of: number): Tensor<"i32">;
+export function permutation(from: Key, of: Tensor): Tensor;
+export function permutation(from: Key, of: number | Tensor): Tensor {
   const order = argsort(bits(from, [typeof of === "number" ? of : of.shape[0]]));
   return typeof of === "number" ? order : gather(of, order, 0);
 }
 
 /** Standard Gumbel deviates: `-log(-log u)`. */
-function gumbel(from: Key, shape: Shape, { dtype = defaultFloat() }: FloatOptions = {}): Tensor<FloatDType> {
+export function gumbel(from: Key, shape: Shape, { dtype = defaultFloat() }: FloatOptions = {}): Tensor<FloatDType> {
   const u = uniform(from, shape, { dtype }).maximum(2 ** -25);
   return log(log(u).neg()).neg() as Tensor<FloatDType>;
 }
 
 /** An index along an axis with probability `softmax(logits)`, by the Gumbel-max trick. */
-function categorical(from: Key, logits: Tensor, axis = -1): Tensor<"i32"> {
+export function categorical(from: Key, logits: Tensor, axis = -1): Tensor<"i32"> {
   return argMax(logits.add(gumbel(from, logits.shape, { dtype: logits.dtype as FloatDType })), axis);
 }
-
-/**
- * Counter-based random numbers (Threefry-2x32-20). No hidden generator: every function takes a key, and the same key gives the
- * same numbers on every device and for any number of threads.
- */
-export const random = {
-  key,
-  split,
-  fold,
-  bits,
-  uniform,
-  normal,
-  truncatedNormal,
-  randint,
-  bernoulli,
-  permutation,
-  categorical,
-  gumbel,
-};

@@ -133,13 +133,11 @@ export const cases = {
       .map((axes) => ({ build: ([x]: readonly Tensor[]) => x.permute(axes), ulps: 0 })),
   ),
   expand: withAxes(1, all, true, ({ shape }) =>
-    fc
-      .nat(3)
-      .map((n) => ({
-        build: ([x]: readonly Tensor[]) =>
-          x.expandDims(n % (shape.length + 1)).broadcastTo(shape.toSpliced(n % (shape.length + 1), 0, 3)),
-        ulps: 0,
-      })),
+    fc.nat(3).map((n) => ({
+      build: ([x]: readonly Tensor[]) =>
+        x.expandDims(n % (shape.length + 1)).broadcastTo(shape.toSpliced(n % (shape.length + 1), 0, 3)),
+      ulps: 0,
+    })),
   ),
   pad: withAxes(1, all, true, ({ shape }) =>
     fc.tuple(fc.nat(2), fc.nat(2), fc.nat(2)).map(([low, high, interior]) => ({
@@ -164,13 +162,11 @@ export const cases = {
     .tuple(shapeOf(1, 3), fc.constantFrom(...all), fc.array(extent, { minLength: 1, maxLength: 3 }), fc.nat(2))
     .chain(([shape, dtype, extents, n]) => {
       const axis = n % shape.length;
-      return fc
-        .tuple(...extents.map((e) => inputOf(shape.with(axis, e), dtype, true)))
-        .map((inputs): Case => ({
-          inputs,
-          build: (xs) => apply("concat", xs as [Tensor, ...Tensor[]], { axis }),
-          ulps: 0,
-        }));
+      return fc.tuple(...extents.map((e) => inputOf(shape.with(axis, e), dtype, true))).map((inputs): Case => ({
+        inputs,
+        build: (xs) => apply("concat", xs as [Tensor, ...Tensor[]], { axis }),
+        ulps: 0,
+      }));
     }),
   reduce: fc.constantFrom("sum", "prod", "max", "min").chain((op) =>
     withAxes(1, op === "sum" || op === "prod" ? numbers : all, true, (input) =>
@@ -275,12 +271,10 @@ export const cases = {
       .map((descending) => ({ build: ([x]: readonly Tensor[]) => apply("argsort", [x], { descending }), ulps: 0 })),
   ),
   topK: withAxes(1, numbers, true, ({ shape }) =>
-    fc
-      .nat(9)
-      .map((n) => ({
-        build: ([x]: readonly Tensor[]) => apply("topK", [x], { k: n % (shape[shape.length - 1] + 1) }),
-        ulps: 0,
-      })),
+    fc.nat(9).map((n) => ({
+      build: ([x]: readonly Tensor[]) => apply("topK", [x], { k: n % (shape[shape.length - 1] + 1) }),
+      ulps: 0,
+    })),
   ),
   detach: identity((x) => apply("detach", [x], {})),
   after: identity((x) => apply("after", [x, x.eq(x)], {})),

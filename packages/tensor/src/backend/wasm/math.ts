@@ -18,7 +18,7 @@ import {
   type Local,
   type V128,
 } from "./assembler.ts";
-import { erf as erf64, normalCdf as normalCdf64, sigmoid as sigmoid64, softplus as softplus64 } from "../../special.ts";
+import { specialFunctions } from "../../special.ts";
 
 type Vector = Local<"v128">;
 
@@ -328,30 +328,40 @@ export function rsqrt(_f: Func, x: V128): V128 {
   return f32x4.div(1, f32x4.sqrt(x));
 }
 
-/** a mod b with the sign of b; a zero result is a zero of that sign. */
-function mod64(a: number, b: number): number {
-  const rest = a % b;
-  if (rest === 0) return b < 0 ? -0 : 0;
-  return rest < 0 !== b < 0 ? rest + b : rest;
+/**
+ * What a kernel may import from `math`: functions of f64, for f64 kernels and for the rare lanes above. A closure that names
+ * nothing outside itself, so that a worker can be given its text.
+ */
+export function mathFunctions({
+  erf,
+  normalCdf,
+  sigmoid,
+  softplus,
+}: Omit<ReturnType<typeof specialFunctions>, "erfc">) {
+  return {
+    exp: Math.exp,
+    expm1: Math.expm1,
+    log: Math.log,
+    log1p: Math.log1p,
+    tanh: Math.tanh,
+    sin: Math.sin,
+    cos: Math.cos,
+    tan: Math.tan,
+    pow: Math.pow,
+    sigmoid,
+    softplus,
+    erf,
+    normalCdf,
+    rsqrt: (x: number) => 1 / Math.sqrt(x),
+    /** With the sign of b; a zero result is a zero of that sign. */
+    mod(a: number, b: number): number {
+      const rest = a % b;
+      if (rest === 0) return b < 0 ? -0 : 0;
+      return rest < 0 !== b < 0 ? rest + b : rest;
+    },
+  };
 }
 
-/** What a kernel may import from `math`: functions of f64, for f64 kernels and for the rare lanes above. */
-export const mathImports = {
-  exp: Math.exp,
-  expm1: Math.expm1,
-  log: Math.log,
-  log1p: Math.log1p,
-  tanh: Math.tanh,
-  sin: Math.sin,
-  cos: Math.cos,
-  tan: Math.tan,
-  pow: Math.pow,
-  mod: mod64,
-  sigmoid: sigmoid64,
-  softplus: softplus64,
-  erf: erf64,
-  normalCdf: normalCdf64,
-  rsqrt: (x: number) => 1 / Math.sqrt(x),
-} as const;
+export const mathImports = mathFunctions(specialFunctions());
 
 export type MathImport = keyof typeof mathImports;

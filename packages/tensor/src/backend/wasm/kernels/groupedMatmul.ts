@@ -195,6 +195,7 @@ export function groupedRows({ register, gather }: GroupedOptions): GroupedRoutin
     });
 
   return {
+    name: `groupedMatmul rows ${register.rows}x${register.cols}${gather ? " gather" : ""}`,
     words: GROUPED_WORDS,
     extents: (shape) => groupedExtents(shape, shape.m, tileOf(shape)),
     temporaryBytes: (shape) => shape.groups * panels(shape) * register.cols * shape.k * 4,
@@ -273,6 +274,7 @@ export function groupedContract({ register, gather }: GroupedOptions): GroupedRo
     });
 
   return {
+    name: `groupedMatmul contract ${register.rows}x${register.cols}${gather ? " gather" : ""}`,
     words: GROUPED_WORDS,
     extents: (shape) => groupedExtents(shape, shape.k, tileOf(shape)),
     temporaryBytes: (shape) => panels(shape) * register.cols * shape.m * 4,

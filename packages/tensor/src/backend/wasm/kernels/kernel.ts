@@ -21,6 +21,8 @@ export type Words<W extends string> = Readonly<Record<W, number>>;
 
 /** Steps to run one after another, with a barrier between, over one argument block. */
 export interface Routine<Shape, Pointer extends string, W extends string> {
+  /** Equal names mean equal steps: the shape is not in them. */
+  readonly name: string;
   readonly words: readonly (Pointer | W)[];
   /** Every word that is not a pointer. */
   extents(shape: Shape): Words<W>;

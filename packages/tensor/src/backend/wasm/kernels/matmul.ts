@@ -100,6 +100,7 @@ export function packedMatmul(register: RegisterTile): MatmulRoutine {
     });
 
   return {
+    name: `matmul ${register.rows}x${register.cols}`,
     words: MATMUL_WORDS,
     extents: (shape) => matmulExtents(shape, register),
     temporaryBytes: (shape) =>

@@ -76,6 +76,7 @@ export function scalarMatmul(element: ScalarElement): MatmulRoutine {
       });
     });
   return {
+    name: `matmul ${element}`,
     words: MATMUL_WORDS,
     extents: (shape: MatmulShape) => matmulExtents(shape, REGISTER_TILE),
     temporaryBytes: () => 0,
@@ -87,6 +88,7 @@ export function scalarMatmul(element: ScalarElement): MatmulRoutine {
 export function scalarGroupedRows(element: ScalarElement): GroupedRoutine {
   const bytes = BYTES[element];
   return scalarGrouped(
+    `groupedMatmul rows ${element}`,
     ({ m }) => m,
     (options) =>
       assemble(options, (m) => {
@@ -123,6 +125,7 @@ export function scalarGroupedRows(element: ScalarElement): GroupedRoutine {
 export function scalarGroupedContract(element: ScalarElement): GroupedRoutine {
   const bytes = BYTES[element];
   return scalarGrouped(
+    `groupedMatmul contract ${element}`,
     ({ groups, k }) => groups * k,
     (options) =>
       assemble(options, (m) => {
@@ -149,10 +152,12 @@ export function scalarGroupedContract(element: ScalarElement): GroupedRoutine {
 }
 
 function scalarGrouped(
+  name: string,
   tiles: (shape: GroupedShape) => number,
   emit: (options: EmitOptions) => Uint8Array<ArrayBuffer>,
 ): GroupedRoutine {
   return {
+    name,
     words: GROUPED_WORDS,
     extents: (shape) => groupedExtents(shape, shape.m, { rows: 1, cols: shape.n }),
     temporaryBytes: () => 0,

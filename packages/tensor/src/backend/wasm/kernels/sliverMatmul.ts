@@ -74,6 +74,7 @@ export function sliverMatmul(): MatmulRoutine {
       });
     });
   return {
+    name: "matmul sliver",
     words: MATMUL_WORDS,
     extents: slivers,
     temporaryBytes: () => 0,
