@@ -1,6 +1,7 @@
 import { GradientError, tensor, type Tensor } from "@switchyard/tensor";
 import { topologicalOrder } from "@switchyard/tensor/graph";
 import { compareDerivative, smallStep, type Comparison, type Samples } from "./finiteDifferences.ts";
+import { indexAt } from "./testing/compare.ts";
 import { jvp, vjp } from "./vjp.ts";
 
 export type GradMode = "reverse" | "forward";
@@ -60,7 +61,7 @@ export async function checkDerivative(
     const wrong = entries.map((e, i) => ({ ...e, ...probes[i](got[i]) })).filter((e) => e.verdict === "differs");
     if (wrong.length === 0) continue;
     const worst = wrong.reduce((a, b) => (b.excess > a.excess ? b : a));
-    const place = `${paths[worst.leaf]}[${indexOf(worst.position, xs[worst.leaf].shape)}]`;
+    const place = `${paths[worst.leaf]}[${indexAt(worst.position, xs[worst.leaf].shape)}]`;
     throw new GradientError(
       `checkGrads: the ${mode} derivative of order ${level} is wrong in ${wrong.length} of ${entries.length} entries, worst by argument ${place}: expected ${worst.expected / worst.scale}, got ${worst.got / worst.scale}`,
     );
@@ -148,12 +149,3 @@ async function checkLinear(
 
 const inner = (as: readonly Tensor[], bs: readonly Tensor[]): Tensor =>
   as.map((a, i) => a.mul(bs[i]).sum()).reduce((sum, x) => sum.add(x));
-
-function indexOf(position: number, shape: readonly number[]): number[] {
-  const index: number[] = [];
-  for (const extent of shape.toReversed()) {
-    index.unshift(position % extent);
-    position = Math.floor(position / extent);
-  }
-  return index;
-}

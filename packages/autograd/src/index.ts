@@ -8,3 +8,4 @@ export { gradParts, type GradPart, type GradPartsOptions, type PathClass } from 
 export { hessian, hvp, jacobian } from "./jacobian.ts";
 export { treeFlatten, treeLeaves, treeMap, treePaths, treeUnflatten, type TreeStructure } from "./tree.ts";
 export { jvp, vjp } from "./vjp.ts";
+export * from "./optim/index.ts";

@@ -12,4 +12,6 @@ export { fromNode } from "./tensor.ts";
 export { tensorLike } from "./creation.ts";
 export { tensorsIn } from "./realizeTree.ts";
 export { isFloat } from "./types.ts";
-export { withDefaults, type Defaults } from "./runtime/defaults.ts";
+export { defaultFloat, withDefaults, type Defaults } from "./runtime/defaults.ts";
+export { backendOf } from "./runtime/devices.ts";
+export { largestOwners } from "./runtime/memory.ts";
