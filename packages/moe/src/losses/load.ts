@@ -21,7 +21,7 @@ const thresholdRule = oneOf("attached", "detached");
  * `P[t, i] = Φ((logits[t, i] - threshold[t, i]) / noiseStd[t, i])`, the threshold being the k-th largest noisy logit of the
  * other experts: the (k + 1)-th of all if i is chosen, else the k-th. Chosen is what the record says, so ties count once.
  *
- * Without noise, in evaluation, where k = E and where the deviation is 0, it is 1 for the chosen and 0 for the others, and
+ * Where the deviation is 0, as everywhere in evaluation, and where k = E, it is 1 for the chosen and 0 for the others, and
  * has no gradient.
  *
  * Source: Shazeer et al. 2017, appendix A, equations 8 and 9.
@@ -31,7 +31,7 @@ const thresholdRule = oneOf("attached", "detached");
  */
 export function probInTopK(routing: Routing, options: ProbInTopKOptions = {}): Tensor {
   checkOptions("probInTopK", options, { threshold: thresholdRule });
-  const { experts, logits, noise, noiseStd, noisyLogits, gates } = routing;
+  const { experts, logits, noiseStd, noisyLogits, gates } = routing;
   if (!experts || !logits || !noiseStd || !noisyLogits)
     throw new ConfigError(
       "probInTopK: the router has no noise, so its load has no gradient; route with noisyTopK, or balance with switchLoss",
@@ -39,11 +39,11 @@ export function probInTopK(routing: Routing, options: ProbInTopKOptions = {}): T
   const count = gates.shape[1];
   const k = experts.shape[1];
   const chosen = place(fullLike(gates, 1, experts.shape, gates.dtype), experts, count);
-  if (!noise || k === count) return chosen;
+  if (k === count) return chosen;
   const best = choose(noisyLogits, topK(noisyLogits, k + 1).indices); // [T, k + 1]
   const threshold = where(chosen.gt(0), best.slice([], [k, k + 1]), best.slice([], [k - 1, k])); // [T, E]
   const passed = options.threshold === "detached" ? threshold.stopGradient() : threshold;
-  const certain = noiseStd.eq(0); // softplus may underflow, and a router may draw nothing
+  const certain = noiseStd.eq(0); // in evaluation; softplus may underflow, too
   return where(
     certain,
     chosen,

@@ -104,7 +104,7 @@ function checkParts({ experts, weights, logits, probs, mask }: RoutingParts, cou
 }
 
 /** @throws {ShapeError | DTypeError} unless the mask, if there is one, is `bool[tokens]`. */
-export function checkMask(op: string, mask: Tensor | undefined, tokens: number): void {
+function checkMask(op: string, mask: Tensor | undefined, tokens: number): void {
   if (!mask) return;
   if (mask.dtype !== "bool")
     throw new DTypeError(`${op}: mask must be bool, true for real tokens (got ${describe(mask)}); compare, .ne(0)`);

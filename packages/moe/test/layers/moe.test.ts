@@ -3,6 +3,7 @@ import { checkGrads, grad, treeLeaves, treeMap } from "@switchyard/autograd";
 import { ConfigError, init, random, ShapeError, tensor, zeros, type Tensor } from "@switchyard/tensor";
 import { topologicalOrder } from "@switchyard/tensor/graph";
 import {
+  experts,
   forced,
   importanceLoss,
   loadLoss,
@@ -302,11 +303,15 @@ describe("moe", () => {
     expect(await balance.item()).toBe(0);
   });
 
-  test("the same key gives the same parameters; router and experts do not share numbers", async () => {
-    const layer = moe({ dim: 4, hidden: 4, experts: 4, router: softmaxTopK({ k: 1 }) });
-    const [a, b] = [layer.init(random.key(3)), layer.init(random.key(3))];
-    await expectClose(a, b, 15);
-    expect(await a.router.gate.mul(2).data()).not.toEqual((await a.experts.w1.mul(2).data()).slice(0, 16));
+  test("the same key gives the same parameters, and serves router and experts by a part of its own each", async () => {
+    const sizes = { dim: 4, hidden: 4, experts: 4 };
+    const router = softmaxTopK({ k: 1 });
+    const layer = moe({ ...sizes, router });
+    const key = random.key(3);
+    const params = layer.init(key);
+    await expectClose(params, layer.init(random.key(3)), 15);
+    expect(await params.router.gate.data()).not.toEqual(await router.init(key, sizes).gate.data());
+    expect(await params.experts.w1.data()).not.toEqual(await experts(sizes).init(key).w1.data());
   });
 
   test("a whole training step has no scatter that must sort: every one is unique or sorted", () => {

@@ -85,6 +85,13 @@ describe("switchLoss", () => {
       );
   });
 
+  test("what capacity drops is counted as sent", async () => {
+    const r = softmaxTopK({ k: 2 }).route({ gate: randomTensor(1, [3, 4]) }, randomTensor(2, [6, 3]));
+    const full = { ...r, counts: r.counts.minimum(1) };
+    for (const fraction of fractions)
+      expect(await switchLoss(full, { fraction }).item()).toBe(await switchLoss(r, { fraction }).item());
+  });
+
   test("without a single real token it is zero", async () => {
     const r = makeRouting({
       experts: tensor([[0]], { dtype: "i32" }),
