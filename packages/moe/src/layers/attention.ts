@@ -1,4 +1,13 @@
-import { ConfigError, random, ShapeError, softmax, where, zeros, type Key, type Tensor } from "@switchyard/tensor";
+import {
+  attention as attend,
+  ConfigError,
+  random,
+  ShapeError,
+  where,
+  zeros,
+  type Key,
+  type Tensor,
+} from "@switchyard/tensor";
 import { describe, iotaLike } from "@switchyard/tensor/graph";
 import { checkOptions, nonNegative, positiveInteger, requireOptions } from "../options.ts";
 import { affine } from "./linear.ts";
@@ -87,7 +96,7 @@ export function attention(options: AttentionOptions): Attention {
     },
     apply(params, x) {
       const [q, k, v] = project(params.qkv, x);
-      return merge(params.out, attend(q, k, v));
+      return merge(params.out, attend(q, k, v, { causal: true }));
     },
     start(batch, context) {
       const empty = zeros([batch, kvHeads, context, width]);
@@ -97,7 +106,10 @@ export function attention(options: AttentionOptions): Attention {
       const [q, k, v] = project(params.qkv, x, position);
       const keys = writeAt(cache.keys, k, position);
       const values = writeAt(cache.values, v, position);
-      return { output: merge(params.out, attend(q, keys, values, position)), cache: { keys, values } };
+      return {
+        output: merge(params.out, attend(q, keys, values, { mask: visible(x.shape[1], keys.shape[2], position) })),
+        cache: { keys, values },
+      };
     },
   };
 }
@@ -134,22 +146,12 @@ function writeAt(cache: Tensor, rows: Tensor, position: Tensor): Tensor {
 }
 
 /**
- * What each position hears: the values of itself and those before it, weighted by the softmax of `query · key / sqrt(W)`.
+ * Which rows of a cache a query may see: itself and those before it.
  *
- * @param q `[B, heads, S, W]`.
- * @param keys `[B, kvHeads, C, W]`.
- * @param values `[B, kvHeads, C, W]`.
- * @param first `i32[]`: the position of the first query among the keys; 0 if left out.
- * @returns `[B, heads, S, W]`.
+ * @param position `i32[]`: the position of the first query.
+ * @returns `bool[S, C]`.
  */
-function attend(q: Tensor, keys: Tensor, values: Tensor, first?: Tensor): Tensor {
-  const [batch, heads, steps, width] = q.shape;
-  const [, kvHeads, context] = keys.shape;
-  const grouped = q.mul(width ** -0.5).reshape([batch, kvHeads, heads / kvHeads, steps, width]);
-  const scores = grouped.matmul(keys.expandDims(2).transpose()); // [B, kvHeads, group, S, C]
-  const row = iotaLike(q, [steps, 1], 0, "i32");
-  const visible = iotaLike(q, [steps, context], 1, "i32").le(first ? row.add(first) : row); // [S, C]
-  // Large and finite: a device may take it that there is no infinity.
-  const weights = softmax(where(visible, scores, -1e30), -1);
-  return weights.matmul(values.expandDims(2)).reshape(q.shape);
+function visible(steps: number, context: number, position: Tensor): Tensor {
+  const query = iotaLike(position, [steps, 1], 0, "i32").add(position);
+  return iotaLike(position, [1, context], 1, "i32").le(query);
 }

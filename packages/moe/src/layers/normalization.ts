@@ -37,6 +37,6 @@ export function normalization(options: NormalizationOptions): Normalization {
   const { dim, kind = "rms", eps = 1e-5 } = options;
   return {
     init: () => ({ scale: ones([dim]), ...(kind === "layer" && { shift: zeros([dim]) }) }),
-    apply: ({ scale, shift }, x) => (shift ? layerNorm(x, scale, shift, { eps }) : rmsNorm(x, scale, { eps })),
+    apply: ({ scale, shift }, x) => (shift ? layerNorm(x, scale, shift, { eps }) : rmsNorm(x, scale, null, { eps })),
   };
 }
