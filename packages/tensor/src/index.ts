@@ -6,18 +6,62 @@ export type { TensorData, TensorOptions } from "./creation.ts";
 export { realize, type RealizeOptions } from "./realizeTree.ts";
 export {
   defaultDevice,
+  devices,
   init,
   memory,
   setDefaultDevice,
   shutdown,
+  type DeviceInfo,
   type InitOptions,
   type MemoryInfo,
 } from "./runtime/devices.ts";
 export { scope } from "./provenance.ts";
+export { attention, type AttentionOptions } from "./functions/attention.ts";
+export { call } from "./functions/call.ts";
+export { dropout } from "./functions/dropout.ts";
+export { einsum } from "./functions/einsum.ts";
 export * from "./functions/elementwise.ts";
-export * from "./functions/indexing.ts";
+export {
+  argsort,
+  gather,
+  scatter,
+  scatterAdd,
+  sort,
+  take,
+  takeAlongAxis,
+  topK,
+  type GatherOptions,
+  type Index,
+  type ScatterOptions,
+  type SortOptions,
+} from "./functions/indexing.ts";
 export * from "./functions/linear.ts";
-export * from "./functions/reductions.ts";
+export * from "./functions/neural.ts";
+export * as random from "./functions/random.ts";
+export type { Key } from "./functions/random.ts";
+export {
+  all,
+  any,
+  argMax,
+  argMin,
+  cummax,
+  cumprod,
+  cumsum,
+  logSumExp,
+  max,
+  mean,
+  min,
+  norm,
+  prod,
+  std,
+  sum,
+  variance,
+  type Axis,
+  type ReduceOptions,
+  type ScanOptions,
+  type VarianceOptions,
+} from "./functions/reductions.ts";
+export * from "./functions/segments.ts";
 export * from "./functions/tags.ts";
 export * from "./functions/views.ts";
 export { version } from "./version.ts";

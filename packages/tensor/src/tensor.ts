@@ -2,7 +2,9 @@ import { ConfigError, DisposedError, DTypeError } from "./errors.ts";
 import * as el from "./functions/elementwise.ts";
 import * as ix from "./functions/indexing.ts";
 import * as la from "./functions/linear.ts";
+import * as nn from "./functions/neural.ts";
 import * as rd from "./functions/reductions.ts";
+import * as sg from "./functions/segments.ts";
 import * as tg from "./functions/tags.ts";
 import * as vw from "./functions/views.ts";
 import { makeNode, type AnyNode } from "./node.ts";
@@ -355,12 +357,24 @@ export class Tensor<out D extends DType = DType> {
   cumprod(axis?: number, options?: rd.ScanOptions): Tensor<D> {
     return rd.cumprod<D>(this, axis, options);
   }
+  cummax(axis?: number, options?: rd.ScanOptions): Tensor<D> {
+    return rd.cummax<D>(this, axis, options);
+  }
 
   matmul(other: Tensor): Tensor<D> {
     return la.matmul<D>(this, other);
   }
   dot(other: Tensor): Tensor<D> {
     return la.dot<D>(this, other);
+  }
+  groupedMatmul(rhs: Tensor, offsets: Tensor, options?: la.GroupedMatmulOptions): Tensor<D> {
+    return la.groupedMatmul<D>(this, rhs, offsets, options);
+  }
+  tril(diagonal?: number): Tensor<D> {
+    return sg.tril<D>(this, diagonal);
+  }
+  triu(diagonal?: number): Tensor<D> {
+    return sg.triu<D>(this, diagonal);
   }
 
   reshape(shape: Shape): Tensor<D> {
@@ -403,14 +417,55 @@ export class Tensor<out D extends DType = DType> {
   gather(index: ix.Index, axis?: number, options?: ix.GatherOptions): Tensor<D> {
     return ix.gather<D>(this, index, axis, options);
   }
+  take(index: ix.Index, axis?: number): Tensor<D> {
+    return ix.take<D>(this, index, axis);
+  }
+  takeAlongAxis(index: Tensor, axis?: number): Tensor<D> {
+    return ix.takeAlongAxis<D>(this, index, axis);
+  }
   scatterAdd(index: ix.Index, updates: Tensor, axis?: number): Tensor<D> {
     return ix.scatterAdd<D>(this, index, updates, axis);
   }
   argsort(axis?: number, options?: ix.SortOptions): Tensor<"i32"> {
     return ix.argsort(this, axis, options);
   }
+  sort(axis?: number, options?: ix.SortOptions): Tensor<D> {
+    return ix.sort<D>(this, axis, options);
+  }
   topK(k: number, axis?: number): { values: Tensor<D>; indices: Tensor<"i32"> } {
     return ix.topK<D>(this, k, axis);
+  }
+
+  searchSorted(values: Tensor, options?: sg.SearchOptions): Tensor<"i32"> {
+    return sg.searchSorted(this, values, options);
+  }
+  oneHot<T extends DType = "f32">(depth: number, options?: sg.OneHotOptions<T>): Tensor<T> {
+    return sg.oneHot<T>(this, depth, options);
+  }
+  bincount(length: number): Tensor<"i32"> {
+    return sg.bincount(this, length);
+  }
+  segmentSum(segments: ix.Index, count: number, options?: sg.SegmentOptions): Tensor<D> {
+    return sg.segmentSum<D>(this, segments, count, options);
+  }
+  segmentMax(segments: ix.Index, count: number, options?: sg.SegmentOptions): Tensor<D> {
+    return sg.segmentMax<D>(this, segments, count, options);
+  }
+
+  softmax(axis?: number): Tensor<D> {
+    return nn.softmax<D>(this, axis);
+  }
+  logSoftmax(axis?: number): Tensor<D> {
+    return nn.logSoftmax<D>(this, axis);
+  }
+  layerNorm(weight?: Tensor | null, bias?: Tensor | null, options?: nn.NormalizationOptions): Tensor<D> {
+    return nn.layerNorm<D>(this, weight, bias, options);
+  }
+  rmsNorm(weight?: Tensor | null, bias?: Tensor | null, options?: nn.NormalizationOptions): Tensor<D> {
+    return nn.rmsNorm<D>(this, weight, bias, options);
+  }
+  crossEntropy(targets: ix.Index, options?: nn.CrossEntropyOptions): Tensor<D> {
+    return nn.crossEntropy<D>(this, targets, options);
   }
 
   stopGradient(): Tensor<D> {

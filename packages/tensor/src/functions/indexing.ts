@@ -6,11 +6,13 @@ import type { DType, Shape } from "../types.ts";
 import type { ScatterAttrs } from "../primitives/indexing.ts";
 import { add } from "./elementwise.ts";
 import { alongLast } from "./reductions.ts";
+import { reshape } from "./views.ts";
 
 /** Integer positions: a tensor, or plain numbers. */
 export type Index = Tensor | readonly number[];
 
-const indexTensor = (like: Tensor, index: Index): Tensor =>
+/** An index as a tensor, on the device of `like`. */
+export const indexTensor = (like: Tensor, index: Index): Tensor =>
   Array.isArray(index) ? tensorLike(like, index, "i32") : (index as Tensor);
 
 export interface GatherOptions {
@@ -31,6 +33,10 @@ export function gather<D extends DType>(
 ): Tensor<D> {
   return apply("gather", [x, indexTensor(x, index)], { axis: normalizeAxis("gather", axis, x.ndim), batch });
 }
+
+/** Elements at positions along an axis, as `gather`; without an axis, at row-major positions of the whole tensor. */
+export const take = <D extends DType>(x: Tensor<D>, index: Index, axis?: number): Tensor<D> =>
+  axis === undefined ? gather(reshape(x, [x.size]), index) : gather(x, index, axis);
 
 export interface ScatterOptions extends Partial<Omit<ScatterAttrs, "shape">> {}
 
@@ -62,6 +68,10 @@ export interface SortOptions {
 /** The permutation that sorts along an axis: stable, ties to the lower index, NaN last. */
 export const argsort = (x: Tensor, axis = -1, { descending = false }: SortOptions = {}): Tensor<"i32"> =>
   alongLast(x, normalizeAxis("argsort", axis, x.ndim), (rows) => apply("argsort", [rows], { descending }));
+
+/** The elements in order along an axis, NaN last. Gradients flow to where they came from. */
+export const sort = <D extends DType>(x: Tensor<D>, axis = -1, options?: SortOptions): Tensor<D> =>
+  takeAlongAxis(x, argsort(x, axis, options), axis);
 
 /** The `k` largest along an axis, largest first, ties to the lower index. Gradients flow through the values. */
 export function topK<D extends DType>(

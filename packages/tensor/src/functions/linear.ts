@@ -29,6 +29,8 @@ export function dot<D extends DType>(a: Tensor<D>, b: Tensor): Tensor<D> {
   return matmul(a, b);
 }
 
+export interface GroupedMatmulOptions extends Partial<GroupedMatmulAttrs> {}
+
 /**
  * Multiplies each group of rows by its own matrix.
  *
@@ -42,7 +44,7 @@ export function groupedMatmul<D extends DType>(
   lhs: Tensor<D>,
   rhs: Tensor,
   offsets: Tensor,
-  { mode = "rows" }: Partial<GroupedMatmulAttrs> = {},
+  { mode = "rows" }: GroupedMatmulOptions = {},
 ): Tensor<D> {
   return apply("groupedMatmul", [lhs, rhs, offsets], { mode });
 }

@@ -1,11 +1,11 @@
-import { apply, checkFloat } from "../apply.ts";
+import { apply, checkFloat, fullLike } from "../apply.ts";
 import { ShapeError } from "../errors.ts";
 import type { ReduceOp } from "../primitives/reduce.ts";
 import { describe, normalizeAxes, normalizeAxis } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { DType } from "../types.ts";
-import { add, div, exp, isFinite, log, mul, sqrt, sub, where } from "./elementwise.ts";
-import { permute, reshape, transpose } from "./views.ts";
+import { abs, add, div, exp, isFinite, log, mul, sqrt, sub, where } from "./elementwise.ts";
+import { permute, reshape, squeeze, transpose } from "./views.ts";
 
 /** Which axes to reduce; all of them by default. */
 export type Axis = number | readonly number[] | undefined;
@@ -86,10 +86,25 @@ export function variance<D extends DType>(
 export const std = <D extends DType>(x: Tensor<D>, axis?: Axis, options?: VarianceOptions): Tensor<D> =>
   rootOrZero(variance(x, axis, options));
 
-/** Euclidean norm; gradient 0 at 0. */
-export function norm<D extends DType>(x: Tensor<D>, axis?: Axis, options?: ReduceOptions): Tensor<D> {
+/** Euclidean norm, whose squares neither overflow nor vanish; gradient 0 at 0. */
+export function norm<D extends DType>(x: Tensor<D>, axis?: Axis, options: ReduceOptions = {}): Tensor<D> {
   checkFloat("norm", x);
-  return rootOrZero(sum(mul(x, x), axis, options)) as Tensor<D>;
+  const axes = normalizeAxes("norm", axis, x.ndim);
+  const largest = constantPeak(abs(x), axes);
+  const scale = where(largest.eq(0), 1, largest);
+  const scaled = div(x, scale);
+  const length = mul(rootOrZero(sum(mul(scaled, scaled), axes, { keepDims: true })), scale) as Tensor<D>;
+  return options.keepDims ? length : squeeze(length, axes);
+}
+
+/**
+ * The largest element along axes, kept with extent 1, as a constant: what stable formulas shift or scale by, so that their value
+ * and gradient do not depend on it. 0 where there is none, or where it is infinite or NaN, which then show in the result.
+ */
+export function constantPeak<D extends DType>(x: Tensor<D>, axes: readonly number[]): Tensor<D> {
+  if (axes.some((a) => x.shape[a] === 0)) return fullLike(x, 0, kept(x, axes), x.dtype);
+  const top = max(x, axes, { keepDims: true }).stopGradient();
+  return where(isFinite(top), top, 0) as Tensor<D>;
 }
 
 /** A square root whose gradient at 0 is 0, not infinite: the root is taken of 1 there and thrown away. */
@@ -98,19 +113,13 @@ function rootOrZero<D extends DType>(squares: Tensor<D>): Tensor<D> {
   return where(zero, 0, sqrt(where(zero, 1, squares))) as Tensor<D>;
 }
 
-/** `log(sum(exp(x)))`, stable at extremes: rows of -inf give -inf, and +inf gives +inf. */
+/** `log(sum(exp(x)))`, stable at extremes: rows of -inf, and empty ones, give -inf, and +inf gives +inf. */
 export function logSumExp<D extends DType>(x: Tensor<D>, axis?: Axis, options: ReduceOptions = {}): Tensor<D> {
   checkFloat("logSumExp", x);
   const axes = normalizeAxes("logSumExp", axis, x.ndim);
-  const top = max(x, axes, { keepDims: true }).stopGradient();
-  const shift = where(isFinite(top), top, 0);
+  const shift = constantPeak(x, axes);
   const total = add(log(sum(exp(sub(x, shift)), axes, { keepDims: true })), shift) as Tensor<D>;
-  return options.keepDims
-    ? total
-    : reshape(
-        total,
-        x.shape.filter((_, i) => !axes.includes(i)),
-      );
+  return options.keepDims ? total : squeeze(total, axes);
 }
 
 /** Applies a last-axis function along any axis. */
