@@ -34,7 +34,7 @@ if (next > key || place == 0xffffffffu) { key = next; place = i; }
 keys[local] = key;
 places[local] = place;
 workgroupBarrier();
-for (var span = ${lanes / 2}u; span > 0u; span >>= 1u) {
+for (var span = ${lanes >> 1}u; span > 0u; span >>= 1u) {
 if (lane < span) {
 let next = keys[local + span];
 let where_next = places[local + span];

@@ -4,7 +4,7 @@ import type { Plan } from "../../schedule/plan.ts";
 import { createScheduler, type Scheduled } from "../../schedule/schedule.ts";
 import { hostArray, type DType, type TypedArray } from "../../types.ts";
 import type { Allocation, Backend, RunRequest, RunResult } from "../backend.ts";
-import { mapForReading, openDevice, usage, type OpenDevice } from "./gpu.ts";
+import { adapterName, mapForReading, openDevice, usage, type OpenDevice } from "./gpu.ts";
 import { Order } from "./order.ts";
 import { Pipelines, type Pipeline } from "./pipelines.ts";
 import { Pool, type GpuAllocation } from "./pool.ts";
@@ -23,6 +23,7 @@ export async function webgpuBackend(): Promise<Backend> {
 
 class WebgpuBackend implements Backend {
   readonly dtypes = ["f32", "i32", "u32", "bool"] as const;
+  readonly details: Backend["details"];
   readonly #open: OpenDevice;
   readonly #device: GPUDevice;
   readonly #order = new Order();
@@ -38,9 +39,14 @@ class WebgpuBackend implements Backend {
   constructor(open: OpenDevice) {
     this.#open = open;
     this.#device = open.device;
+    const { maxStorageBuffersPerShaderStage, maxBufferSize } = open.device.limits;
+    this.details = {
+      adapter: adapterName(open.adapter),
+      maxBufferSize,
+      storageBuffers: maxStorageBuffersPerShaderStage,
+    };
     this.#pool = new Pool(open.device, (buffer) => this.#order.add(() => buffer.destroy()));
     this.#pipelines = new Pipelines(open.device);
-    const { maxStorageBuffersPerShaderStage } = open.device.limits;
     this.#schedule = createScheduler({ maxBuffers: Math.min(maxStorageBuffersPerShaderStage, mostBuffers) });
     this.#lost = open.device.lost.then(({ reason, message }) => {
       this.#failure ??= this.#closing

@@ -12,6 +12,12 @@ export const mapForReading = 1;
 let nodeGpu: GPU | undefined;
 let openDevices = 0;
 
+/**
+ * Our kernels write workgroup memory before they read it. To have it cleared costs time on every dispatch, and on a software
+ * adapter makes compiling fifty times slower.
+ */
+const nodeFlags = ["enable-dawn-features=disable_workgroup_init"];
+
 async function gpu(): Promise<GPU> {
   const own = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
   if (own) return own;
@@ -24,7 +30,7 @@ async function gpu(): Promise<GPU> {
   } catch (error) {
     throw new DeviceError('webgpu: not in this environment; in Node, install the package "webgpu"', { cause: error });
   }
-  return (nodeGpu ??= module.create([]));
+  return (nodeGpu ??= module.create(nodeFlags));
 }
 
 export interface OpenDevice {

@@ -119,18 +119,53 @@ export const library: Readonly<Record<string, string>> = {
   return max(x, 0.0) + log1p_f32(exp_f32(-abs(x)));
 }`,
 
-  // x - n·π/2 in three steps; accurate while n is exact and small: |x| below 1e5. Beyond, the error is |x|·1e-12.
-  reduce_angle: `fn reduce_angle(x: f32, n: f32) -> f32 {
-  return fma(n, -7.54978995e-8, fma(n, -4.83751297e-4, fma(n, -1.5703125, x)));
+  multiply_high: `fn multiply_high(a: u32, b: u32) -> u32 {
+  let low = (a & 0xffffu) * (b & 0xffffu);
+  let middle = (a >> 16u) * (b & 0xffffu) + (low >> 16u);
+  let other = (a & 0xffffu) * (b >> 16u) + (middle & 0xffffu);
+  return (a >> 16u) * (b >> 16u) + (middle >> 16u) + (other >> 16u);
+}`,
+  // A large |x| in quarter turns, by Payne and Hanek: the mantissa times those 96 bits of 2/π that matter modulo 4. Returns the
+  // rest in (-π/4, π/4) and how many quarter turns, modulo 4.
+  reduce_large: `fn reduce_large(x: f32) -> vec2<f32> {
+  var bits_of_two_over_pi = array<u32, 8>(
+    0u, 0xa2f9836eu, 0x4e441529u, 0xfc2757d1u, 0xf534ddc0u, 0xdb629599u, 0x3c439041u, 0xfe5163abu);
+  let bits = bitcast<u32>(x);
+  let mantissa = (bits & 0x7fffffu) | 0x800000u;
+  let first = ((bits >> 23u) & 0xffu) - 120u;
+  let word = first >> 5u;
+  let shift = first & 31u;
+  var w = array<u32, 3>();
+  for (var i = 0u; i < 3u; i++) {
+    let next = select(bits_of_two_over_pi[word + i + 1u] >> (32u - max(shift, 1u)), 0u, shift == 0u);
+    w[i] = (bits_of_two_over_pi[word + i] << shift) | next;
+  }
+  let carried = multiply_high(mantissa, w[2]);
+  let low = mantissa * w[1] + carried;
+  let high = mantissa * w[0] + multiply_high(mantissa, w[1]) + select(0u, 1u, low < carried);
+  let fraction = bitcast<i32>((high << 2u) | (low >> 30u));
+  let turns = (high >> 30u) + select(0u, 1u, fraction < 0);
+  let rest = f32(fraction) * 2.32830644e-10 + f32(low << 2u) * 5.42101086e-20;
+  return vec2(rest * 1.57079633, f32(turns & 3u));
+}`,
+  // x - n·π/2 in three steps, for |x| up to 200; and n.
+  reduce_small: `fn reduce_small(x: f32) -> vec2<f32> {
+  let n = round(x * 0.636619772);
+  return vec2(fma(n, -7.54978995e-8, fma(n, -4.83751297e-4, fma(n, -1.5703125, x))), n);
+}`,
+  reduce_angle: `fn reduce_angle(x: f32) -> vec2<f32> {
+  if (abs(x) < 200.0) { return reduce_small(x); }
+  let reduced = reduce_large(x);
+  return select(reduced, -reduced, x < 0.0);
 }`,
   sin_cos: `fn sin_cos(x: f32, turn: i32) -> f32 {
   if (!is_finite(x)) { return not_a_number(); }
-  let n = round(x * 0.636619772);
-  let r = reduce_angle(x, n);
+  let reduced = reduce_angle(x);
+  let r = reduced.x;
   let u = r * r;
   let sine = fma(r * u, fma(u, fma(u, fma(u, 2.72434477e-6, -0.000198400361), 0.00833333191), -0.166666672), r);
   let cosine = fma(u * u, fma(u, fma(u, 2.45426163e-5, -0.0013888278), 0.0416666642), fma(u, -0.5, 1.0));
-  let quadrant = (i32(n) + turn) & 3;
+  let quadrant = (i32(reduced.y) + turn) & 3;
   let value = select(sine, cosine, (quadrant & 1) == 1);
   return select(value, -value, quadrant >= 2);
 }`,

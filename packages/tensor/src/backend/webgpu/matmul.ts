@@ -16,7 +16,7 @@ const manyTiles = 128;
 /** The largest tile that still makes enough workgroups. */
 export function chooseTile(batch: number, m: number, n: number, lowering: Lowering): Tile {
   const fitting = tiles.filter((tile) => workgroupBytes(tile) <= lowering.limits.workgroupBytes);
-  const few = fitting.filter((tile) => m > 8 || tile.rows === 8);
+  const few = fitting.filter((tile) => m > 16 || tile.rows === 16);
   const count = (tile: Tile): number => batch * Math.ceil(m / tile.rows) * Math.ceil(n / tile.columns);
   return few.find((tile) => count(tile) >= manyTiles) ?? few.find((tile) => tile.rows <= 32) ?? few[few.length - 1];
 }

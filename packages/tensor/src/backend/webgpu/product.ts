@@ -10,7 +10,9 @@ type Epilogue = RoutineKernel["epilogue"];
 
 /**
  * A tiled matrix product. The prologue decides which tile a workgroup makes and defines, as u32 names, `row0` and `column0`
- * (where the tile begins), `row_limit` and `column_limit` (where the matrix ends), and `k_first` and `k_limit`.
+ * (where the tile begins), `row_limit` and `column_limit` (where the matrix ends), and `k_first` and `k_limit`. Each turn loads
+ * the next piece of the panels while it multiplies the last one, then puts what it loaded into the other half of the workgroup's
+ * memory: one barrier a turn.
  */
 export interface Product {
   readonly label: string;
@@ -60,20 +62,18 @@ ${right.declare}
 ${accumulators.join("\n")}
 var half = 0u;
 var k = k_first;
+let steps = (max(k_limit, k_first) - k_first + ${depth - 1}u) / ${depth}u;
+for (var turn = 0u; turn <= steps; turn++) {
 ${left.load}
 ${right.load}
-${left.store}
-${right.store}
-workgroupBarrier();
-for (var begin = k_first; begin < k_limit; begin += ${depth}u) {
-k = begin + ${depth}u;
-${left.load}
-${right.load}
+if (turn > 0u) {
 ${multiplyLines(tile, dtype)}
 half = 1u - half;
+}
 ${left.store}
 ${right.store}
 workgroupBarrier();
+k += ${depth}u;
 }
 ${finishLines(shader, tile, finish)}`;
   return shader.finish(label, main, workgroups, invocations);

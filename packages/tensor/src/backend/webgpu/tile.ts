@@ -10,6 +10,8 @@ export interface Tile {
   readonly high: number;
   readonly wide: number;
   readonly depth: number;
+  /** How many steps of k are written out in the code, which must divide `depth`; the rest is a loop. */
+  readonly unroll: number;
 }
 
 export const invocationsOf = ({ rows, columns, high, wide }: Tile): number => (rows / high) * (columns / wide);
@@ -23,10 +25,10 @@ export const workgroupBytes = ({ rows, columns, depth }: Tile): number =>
 
 /** From largest to smallest; each workgroup's panels fit the least memory a device may have, 16 KiB, but for rounding. */
 export const tiles = [
-  { rows: 128, columns: 128, high: 8, wide: 8, depth: 8 },
-  { rows: 64, columns: 64, high: 4, wide: 4, depth: 16 },
-  { rows: 32, columns: 32, high: 4, wide: 4, depth: 16 },
-  { rows: 8, columns: 64, high: 4, wide: 4, depth: 16 },
+  { rows: 128, columns: 128, high: 8, wide: 8, depth: 8, unroll: 8 },
+  { rows: 64, columns: 64, high: 4, wide: 4, depth: 16, unroll: 4 },
+  { rows: 32, columns: 32, high: 4, wide: 4, depth: 8, unroll: 2 },
+  { rows: 16, columns: 64, high: 4, wide: 4, depth: 8, unroll: 2 },
 ] as const satisfies readonly Tile[];
 
 /** One operand of a product seen as a matrix `[extent, k]`: `along` steps through rows of lhs or columns of rhs. */
@@ -142,29 +144,37 @@ ${guarded(each.join("\n"))}
 export const accumulator = (i: number, j: number): string => `c${i}_${j}`;
 
 /** Multiplies what is in half `half` of the two panels, k by k. */
-export function multiplyLines({ rows, columns, high, wide, depth }: Tile, dtype: DType): string {
-  const lines: string[] = [];
-  const parts = (name: string, extent: number, mine: string, count: number, each: number, k: number): string[] =>
-    Array.from({ length: count / 4 }, (_, j) => {
-      const step = extent / each;
-      return `${name}[half * ${depth * pitch(extent)}u + ${k * pitch(extent) + j * step}u + ${mine}]`;
-    });
-  for (let k = 0; k < depth; k++) {
-    const a = parts("lhs_panel", rows, "down", high, high, k);
-    const b = parts("rhs_panel", columns, "right", wide, wide, k);
-    const product = (i: number, j: number): string => {
-      const [x, y, c] = [`a${i >> 2}[${i & 3}]`, `b${j}`, accumulator(i, j)];
-      return dtype === "f32" ? `${c} = fma(vec4(${x}), ${y}, ${c});` : `${c} += ${x} * ${y};`;
-    };
-    lines.push(
-      "{",
-      ...a.map((value, i) => `let a${i} = ${value};`),
-      ...b.map((value, j) => `let b${j} = ${value};`),
-      ...Array.from({ length: high }, (_, i) => Array.from({ length: wide / 4 }, (__, j) => product(i, j)).join(" ")),
-      "}",
-    );
-  }
-  return lines.join("\n");
+export function multiplyLines(tile: Tile, dtype: DType): string {
+  const { depth, unroll } = tile;
+  const steps = Array.from({ length: unroll }, (_, k) => stepLines(tile, dtype, k)).join("\n");
+  const starts = `var lhs_at = half * ${depth * pitch(tile.rows)}u + down;
+var rhs_at = half * ${depth * pitch(tile.columns)}u + right;`;
+  if (unroll === depth) return `${starts}\n${steps}`;
+  return `${starts}
+for (var step = 0u; step < ${depth / unroll}u; step++) {
+${steps}
+lhs_at += ${unroll * pitch(tile.rows)}u;
+rhs_at += ${unroll * pitch(tile.columns)}u;
+}`;
+}
+
+function stepLines({ rows, columns, high, wide }: Tile, dtype: DType, k: number): string {
+  const a = Array.from({ length: high / 4 }, (_, i) => `lhs_panel[lhs_at + ${k * pitch(rows) + (i * rows) / high}u]`);
+  const b = Array.from(
+    { length: wide / 4 },
+    (_, j) => `rhs_panel[rhs_at + ${k * pitch(columns) + (j * columns) / wide}u]`,
+  );
+  const product = (i: number, j: number): string => {
+    const [x, y, c] = [`a${i >> 2}[${i & 3}]`, `b${j}`, accumulator(i, j)];
+    return dtype === "f32" ? `${c} = fma(vec4(${x}), ${y}, ${c});` : `${c} += ${x} * ${y};`;
+  };
+  return [
+    "{",
+    ...a.map((value, i) => `let a${i} = ${value};`),
+    ...b.map((value, j) => `let b${j} = ${value};`),
+    ...Array.from({ length: high }, (_, i) => Array.from({ length: wide / 4 }, (__, j) => product(i, j)).join(" ")),
+    "}",
+  ].join("\n");
 }
 
 /** The row or column, within the tile, of an invocation's `i`th: its parts are interleaved four by four. */

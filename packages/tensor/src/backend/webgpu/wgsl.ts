@@ -69,7 +69,7 @@ function cast(d: DType, to: DType, a: string): string {
  * to within rounding, NaN and infinities included, with these exceptions:
  *
  * - numbers below 2^-126, as operands or results, may be flushed to 0;
- * - `sin`, `cos` and `tan` lose digits beyond |x| = 1e5, and `tan` near its poles;
+ * - `sin`, `cos` and `tan` lose digits next to their zeros and poles for |x| in 20..200;
  * - `div`, `sqrt` and `rsqrt` are WGSL's own: within 2.5 units in the last place;
  * - the sign of a zero is not kept by `mod`, `minimum`, `maximum` and `round`, and the payload of a NaN by nothing.
  */
