@@ -1,4 +1,4 @@
-import { DeviceError, internal } from "../../errors.ts";
+import { DeviceError } from "../../errors.ts";
 import { largestOwners } from "../../runtime/memory.ts";
 import type { Plan } from "../../schedule/plan.ts";
 import { createScheduler, type Scheduled } from "../../schedule/schedule.ts";
@@ -76,7 +76,7 @@ class WebgpuBackend implements Backend {
     const waiting = ready.pipelines.filter((p) => !p.ready && !p.failure).map((p) => p.compiling);
     const submitted = new Promise<void>((resolve, reject) => {
       this.#order.add(
-        () => this.#submit(ready, memory, words).then(resolve, reject),
+        () => this.#submit(ready, memory, words).then(resolve, (error: unknown) => reject(asDeviceError("run", error))),
         waiting.length > 0 ? Promise.all(waiting) : undefined,
       );
     });
@@ -89,6 +89,7 @@ class WebgpuBackend implements Backend {
   async read(allocation: Allocation, dtype: DType, size: number): Promise<TypedArray> {
     this.#assertAlive();
     if (size === 0) return hostArray(dtype, 0);
+    const { buffer } = this.#pool.own(allocation);
     const staging = this.#device.createBuffer({
       label: "read",
       size: size * 4,
@@ -97,7 +98,7 @@ class WebgpuBackend implements Backend {
     const mapped = new Promise<void>((resolve, reject) => {
       this.#order.add(() => {
         const encoder = this.#device.createCommandEncoder({ label: "read" });
-        encoder.copyBufferToBuffer((allocation as GpuAllocation).buffer, 0, staging, 0, size * 4);
+        encoder.copyBufferToBuffer(buffer, 0, staging, 0, size * 4);
         this.#device.queue.submit([encoder.finish()]);
         staging.mapAsync(mapForReading).then(() => resolve(), reject);
       });
@@ -105,7 +106,7 @@ class WebgpuBackend implements Backend {
     try {
       await Promise.race([mapped, this.#lost]);
     } catch (error) {
-      throw error instanceof DeviceError ? error : new DeviceError(`read: ${(error as Error).message}`);
+      throw asDeviceError("read", error);
     }
     const words = staging.getMappedRange();
     const out = hostArray(dtype, size);
@@ -116,7 +117,8 @@ class WebgpuBackend implements Backend {
   }
 
   free(allocation: Allocation): void {
-    if (!this.#failure) this.#pool.give(allocation as GpuAllocation);
+    const own = allocation as GpuAllocation;
+    if (!this.#failure && own.pool === this.#pool) this.#pool.give(own);
   }
 
   poolBytes(): number {
@@ -158,14 +160,14 @@ class WebgpuBackend implements Backend {
       return allocation;
     };
     try {
-      const given = leaves.map((leaf) => leaf.allocation as GpuAllocation | undefined);
+      const given = leaves.map((leaf) => this.#pool.own(leaf.allocation));
       const roots: GpuAllocation[] = [];
       const named = plan.buffers.map((buffer, name) => {
         const { source } = buffer;
         if (source.kind === "temporary") return undefined;
-        if (source.kind === "leaf") return given[source.index]?.buffer;
+        if (source.kind === "leaf") return given[source.index].buffer;
         const allocation =
-          source.reuses === undefined ? take(bytesOf(buffer), writerOf(plan, name)) : given[source.reuses]!;
+          source.reuses === undefined ? take(bytesOf(buffer), writerOf(plan, name)) : given[source.reuses];
         roots[source.index] = allocation;
         return allocation.buffer;
       });
@@ -175,9 +177,7 @@ class WebgpuBackend implements Backend {
       const buffers = dispatches.map(({ bindings }) =>
         bindings.map(({ buffer }) => {
           const slot = slotOf.get(buffer);
-          const found = slot === undefined ? named[buffer] : pieces[slot].buffer;
-          if (!found) throw internal("a leaf reached the device without its elements");
-          return found;
+          return slot === undefined ? named[buffer]! : pieces[slot].buffer;
         }),
       );
       return { roots, scratch: taken.slice(first), parameters: words.buffer, buffers };
@@ -242,6 +242,9 @@ class WebgpuBackend implements Backend {
     });
   }
 }
+
+const asDeviceError = (op: string, error: unknown): DeviceError =>
+  error instanceof DeviceError ? error : new DeviceError(`webgpu: ${op}: ${(error as Error).message}`);
 
 /** A program with its pipelines and the bind groups of its last run, which the next one can often use again. */
 interface Ready {

@@ -30,7 +30,7 @@ export function lowerMatmul(kernel: Matmul, lowering: Lowering): Lowered {
   const batch = sizeOf(shape.slice(0, -2));
   const tile = chooseTile(batch, m, n, lowering);
   const pieces = piecesOf(batch * Math.ceil(m / tile.rows) * Math.ceil(n / tile.columns), k);
-  if (pieces === 1) return [dispatch(kernel, tile, { pieces, size: k }, lowering)];
+  if (pieces === 1) return [matmulDispatch(kernel, tile, { pieces, size: k }, lowering)];
   return splitInner(kernel, tile, { pieces, size: Math.ceil(k / pieces / 16) * 16 }, lowering);
 }
 
@@ -67,7 +67,7 @@ function splitInner(kernel: Matmul, tile: Tile, cut: Cut, lowering: Lowering): L
       },
     ],
   };
-  return [dispatch(parts, tile, cut, lowering), ...lowerLoop(sum, lowering)];
+  return [matmulDispatch(parts, tile, cut, lowering), ...lowerLoop(sum, lowering)];
 }
 
 interface Cut {
@@ -76,7 +76,8 @@ interface Cut {
   readonly size: number;
 }
 
-function dispatch(kernel: Matmul, tile: Tile, cut: Cut, lowering: Lowering): Dispatch {
+/** The product, or its pieces of k, by tiles of one kind. */
+export function matmulDispatch(kernel: Matmul, tile: Tile, cut: Cut, lowering: Lowering): Dispatch {
   const { operands, rows, name, epilogue } = kernel;
   const [lhs, rhs] = operands;
   // Pieces of k are one more leading axis, whose results lie one after the other.

@@ -1,4 +1,4 @@
-import { DeviceError } from "../../errors.ts";
+import { DeviceError, internal } from "../../errors.ts";
 import type { Allocation } from "../backend.ts";
 import { usage } from "./gpu.ts";
 
@@ -6,6 +6,8 @@ export interface GpuAllocation extends Allocation {
   readonly buffer: GPUBuffer;
   /** The size the pool knows it by: `bytes` rounded up. */
   readonly capacity: number;
+  /** Where it came from: memory of a device that has ended is of no use to another. */
+  readonly pool: Pool;
 }
 
 /** Below this much, freed memory is always kept. */
@@ -58,9 +60,9 @@ export class Pool {
     if (found) {
       this.#ages.delete(found);
       this.#freeBytes -= capacity;
-      return { bytes, capacity, buffer: found };
+      return { bytes, capacity, buffer: found, pool: this };
     }
-    return { bytes, capacity, buffer: this.#make(capacity) };
+    return { bytes, capacity, buffer: this.#make(capacity), pool: this };
   }
 
   #make(size: number): GPUBuffer {
@@ -105,6 +107,14 @@ export class Pool {
       if (this.#freeBytes <= most) break;
       this.#drop(oldest, size);
     }
+  }
+
+  /** @throws {DeviceError} of memory of an earlier device. */
+  own(allocation: Allocation | undefined): GpuAllocation {
+    const found = allocation as GpuAllocation | undefined;
+    if (!found) throw internal("a leaf reached the device without its elements");
+    if (found.pool !== this) throw new DeviceError("webgpu: a tensor was on a device that has been shut down or lost");
+    return found;
   }
 
   #drop(buffer: GPUBuffer, capacity: number): void {

@@ -28,7 +28,12 @@ function pathToWebgpu(): string {
 
 function adapterName(env: NodeJS.ProcessEnv): string {
   try {
-    const options = { env, timeout: 30_000, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] } as const;
+    const options = {
+      env,
+      timeout: 30_000,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"] as ("ignore" | "pipe")[],
+    } as const;
     return execFileSync(process.execPath, ["--input-type=module", "-e", probe], options).trim();
   } catch {
     return "";
