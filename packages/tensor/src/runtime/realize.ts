@@ -3,7 +3,7 @@ import { makeNode, topologicalOrder, type AnyNode } from "../node.ts";
 import { sizeOf } from "../shape.ts";
 import { hostArrayFrom, type DeviceName, type TypedArray } from "../types.ts";
 import { backendOf } from "./devices.ts";
-import { leafStorage, nodeInputs, valueNode } from "./leaves.ts";
+import { leafStorage, nodeInputs, opName, valueNode } from "./leaves.ts";
 import { provokeCollection, underPressure } from "./memory.ts";
 import { Storage } from "./storage.ts";
 
@@ -77,10 +77,6 @@ function consumerOf(leaf: AnyNode, roots: readonly AnyNode[]): AnyNode {
   const reads = (node: AnyNode): boolean => valueNode(node) !== leaf && node.inputs.some((x) => valueNode(x) === leaf);
   return topologicalOrder(roots, nodeInputs).find(reads) ?? leaf;
 }
-
-/** The name a user knows an operation by. */
-export const opName = (node: AnyNode): string =>
-  node.op === "map" ? node.attrs.fn : node.op === "reduce" ? node.attrs.op : node.op;
 
 /**
  * Puts a request in its device's queue: at once, or, if it reads what comes from another device, when that has arrived. It

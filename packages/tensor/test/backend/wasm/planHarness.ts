@@ -36,7 +36,6 @@ export function startRunner(workers: number) {
   return { ...parts, runner, run, stop: () => executor.shutdown() };
 }
 
-
 function leafDTypes(plan: Plan): DType[] {
   const dtypes: DType[] = [];
   for (const { source, dtype } of plan.buffers) if (source.kind === "leaf") dtypes[source.index] = dtype;

@@ -226,7 +226,12 @@ test("the worker's source names nothing that a fresh script does not have", asyn
   const [leaf, root, arena, block] = [0, 1, 2, 3].map(() => heap.allocate(size * 8, "host"));
   heap.write(leaf, new Int32Array(size).fill(5), "i32");
   const buffers = plan.buffers.map((_, i) => [leaf.address, root.address][i] ?? 0);
-  writeRun(program, block.address, { buffers, arena: arena.address, numbers: [], threads: 1 }, heap.views());
+  writeRun(
+    program,
+    block.address,
+    { buffers, arena: arena.address, numbers: [], threads: 1, timed: false },
+    heap.views(),
+  );
   port.onmessage!({ data: { memory: heap.memory, barrier: 16, scratch: arena.address } });
   const known = modules.compiled.map((module, i) => [i, module]);
   port.onmessage!({ data: { modules: known, program: block.address / 4, memoryBytes: 0 } });
@@ -265,7 +270,12 @@ test("numbers and offsets arrive in the argument block, an f64 in two words", ()
   const program = compileProgram(plan, lower, parts.modules.numberOf, 1);
   const block = parts.heap.allocate(program.template.byteLength, "host");
   const views = parts.heap.views();
-  writeRun(program, block.address, { buffers: [4096, 0], arena: 0, numbers: [0.5, Math.PI, 3], threads: 1 }, views);
+  writeRun(
+    program,
+    block.address,
+    { buffers: [4096, 0], arena: 0, numbers: [0.5, Math.PI, 3], threads: 1, timed: false },
+    views,
+  );
   const record = block.address / 4 + layout.head;
   const args = views.i32.slice(views.i32[record + layout.args] / 4).slice(0, 6);
   expect(new Float32Array(args.buffer)[0]).toBe(0.5);
