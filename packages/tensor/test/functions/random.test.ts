@@ -183,6 +183,13 @@ describe("distributions", () => {
     }
   });
 
+  test("truncatedNormal stays inside an interval of a few rounding errors", async () => {
+    const [min, max] = [Math.fround(0.3), Math.fround(0.3000004)];
+    const data = await random.truncatedNormal(random.key(5), [1000], { min, max }).data();
+    expect(Math.min(...data)).toBeGreaterThanOrEqual(min);
+    expect(Math.max(...data)).toBeLessThanOrEqual(max);
+  });
+
   test("truncatedNormal refuses an empty or unreachable interval", () => {
     expect(() => random.truncatedNormal(random.key(0), [1], { min: 2, max: 1 })).toThrow(ConfigError);
     expect(() => random.truncatedNormal(random.key(0), [1], { min: 30, max: 40 })).toThrow(ConfigError);
@@ -254,6 +261,14 @@ describe("distributions", () => {
   test.each([0, 1, 2, 17, 4000])("permutation of %d holds each integer once", async (size) => {
     const data = await random.permutation(random.key(1), size).data();
     expect([...data].toSorted((a, b) => a - b)).toEqual(Array.from({ length: size }, (_, i) => i));
+  });
+
+  test("a long permutation is the order of 64-bit words, so that ties of the upper word do not favour low indices", async () => {
+    const size = 3000;
+    const words = await random.bits(random.key(1), [size, 2]).data();
+    const pair = (i: number): bigint => (BigInt(words[2 * i]) << 32n) | BigInt(words[2 * i + 1]);
+    const expected = Array.from({ length: size }, (_, i) => i).toSorted((a, b) => (pair(a) < pair(b) ? -1 : 1));
+    expect([...(await random.permutation(random.key(1), size).data())]).toEqual(expected);
   });
 
   test("all 24 permutations of 4 are equally likely", async () => {
