@@ -1,5 +1,6 @@
 import { DTypeError, ShapeError } from "./errors.ts";
 import { sameShape, sizeOf } from "./shape.ts";
+import { defaultFloat } from "./runtime/defaults.ts";
 import { hostLeaf } from "./runtime/realize.ts";
 import type { Tensor } from "./tensor.ts";
 import { hostArrayFrom, type DeviceName, type DType, type Shape, type TypedArray } from "./types.ts";
@@ -14,7 +15,7 @@ export interface TensorOptions<D extends DType = DType> {
   readonly device?: DeviceName;
 }
 
-/** A leaf holding `data`. Numbers become f32 and booleans bool unless the options say otherwise; typed arrays keep their type. */
+/** A leaf holding `data`. Numbers become the default float and booleans bool unless the options say otherwise; typed arrays keep their type. */
 export function leafOf(data: TensorData, { shape, dtype }: TensorOptions, device: DeviceName): AnyNode {
   const { flat, nested, kind } = flatten(data);
   const wanted = shape ?? nested;
@@ -37,8 +38,7 @@ export const tensorLike = <D extends DType>(like: Tensor, data: TensorData, dtyp
 
 function flatten(data: TensorData): { flat: ArrayLike<number>; nested: Shape; kind: DType } {
   if (ArrayBuffer.isView(data)) return { flat: data, nested: [data.length], kind: typedKind(data) };
-  if (!Array.isArray(data))
-    return { flat: [Number(data)], nested: [], kind: typeof data === "boolean" ? "bool" : "f32" };
+  if (!Array.isArray(data)) return { flat: [Number(data)], nested: [], kind: kindOf(data) };
   const flat: number[] = [];
   let kind: DType | undefined;
   const shapeOf = (x: TensorData): Shape => {
@@ -50,15 +50,17 @@ function flatten(data: TensorData): { flat: ArrayLike<number>; nested: Shape; ki
     }
     if (typeof x !== "number" && typeof x !== "boolean")
       throw new DTypeError(`tensor: elements are numbers or booleans, got ${String(x)}`);
-    const type = typeof x === "boolean" ? "bool" : "f32";
+    const type = kindOf(x);
     if (kind !== undefined && kind !== type)
       throw new DTypeError("tensor: numbers and booleans are mixed; use one kind");
     kind = type;
     flat.push(Number(x));
     return [];
   };
-  return { nested: shapeOf(data), flat, kind: kind ?? "f32" };
+  return { nested: shapeOf(data), flat, kind: kind ?? defaultFloat() };
 }
+
+const kindOf = (x: unknown): DType => (typeof x === "boolean" ? "bool" : defaultFloat());
 
 function typedKind(data: TypedArray): DType {
   if (data instanceof Float32Array) return "f32";

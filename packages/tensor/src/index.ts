@@ -6,10 +6,12 @@ export type { TensorData, TensorOptions } from "./creation.ts";
 export { realize, type RealizeOptions } from "./realizeTree.ts";
 export {
   defaultDevice,
+  devices,
   init,
   memory,
   setDefaultDevice,
   shutdown,
+  type DeviceInfo,
   type InitOptions,
   type MemoryInfo,
 } from "./runtime/devices.ts";

@@ -3,6 +3,7 @@ import { fullLike } from "./apply.ts";
 import { ShapeError } from "./errors.ts";
 import { makeNode } from "./node.ts";
 import { leafStorage } from "./runtime/leaves.ts";
+import { defaultFloat } from "./runtime/defaults.ts";
 import { defaultDevice } from "./runtime/devices.ts";
 import { Tensor } from "./tensor.ts";
 import type { DeviceName, DType, Shape, TypedArray, TypedArrayOf } from "./types.ts";
@@ -42,7 +43,9 @@ export function full<D extends DType = "f32">(
   value: number,
   { dtype, device }: MakeOptions<D> = {},
 ): Tensor<D> {
-  return new Tensor<D>(makeNode("full", [], { shape, value, dtype: dtype ?? "f32" }, device ?? defaultDevice()));
+  return new Tensor<D>(
+    makeNode("full", [], { shape, value, dtype: dtype ?? defaultFloat() }, device ?? defaultDevice()),
+  );
 }
 
 export const zeros = <D extends DType = "f32">(shape: Shape, options?: MakeOptions<D>): Tensor<D> =>
@@ -65,7 +68,7 @@ export function arange<D extends DType = DType>(
 ): Tensor<D> {
   const [from, to] = stop === undefined ? [0, start] : [start, stop];
   if (step === 0) throw new ShapeError("arange: step must not be 0");
-  const type = dtype ?? ([from, to, step].every(Number.isInteger) ? "i32" : "f32");
+  const type = dtype ?? ([from, to, step].every(Number.isInteger) ? "i32" : defaultFloat());
   const count = iota([Math.max(Math.ceil((to - from) / step), 0)], 0, type, device);
   return (from === 0 && step === 1 ? count : count.mul(step).add(from)) as Tensor<D>;
 }
@@ -79,7 +82,7 @@ export function linspace<D extends DType = "f32">(
 ): Tensor<D> {
   if (!Number.isInteger(count) || count < 1)
     throw new ShapeError(`linspace: count must be a positive integer, got ${count}`);
-  const steps = iota([count], 0, dtype ?? "f32", device);
+  const steps = iota([count], 0, dtype ?? defaultFloat(), device);
   return (count === 1 ? steps.add(start) : steps.mul((stop - start) / (count - 1)).add(start)) as Tensor<D>;
 }
 
@@ -87,5 +90,5 @@ export function linspace<D extends DType = "f32">(
 export function eye<D extends DType = "f32">(n: number, { dtype, device }: MakeOptions<D> = {}): Tensor<D> {
   return iota([n, n], 0, "i32", device)
     .eq(iota([n, n], 1, "i32", device))
-    .cast(dtype ?? "f32") as Tensor<D>;
+    .cast(dtype ?? defaultFloat()) as Tensor<D>;
 }

@@ -1,1 +1,1 @@
-export {};
+export { routing, type RoutingConstraints } from "./routing.ts";

@@ -8,7 +8,7 @@ export interface Allocation {
 }
 
 export interface RunRequest {
-  /** What to compute, distinct nodes on this device; leaves among what they need have their storage attached. */
+  /** What to compute, on this device; the leaves it needs are in place. A node asked for twice gets two results. */
   readonly roots: readonly AnyNode[];
   /** Storages that nothing needs after this run, so that a result may be written in place of one. */
   readonly donated: ReadonlySet<Storage>;
@@ -27,6 +27,8 @@ export interface RunResult {
  */
 export interface Backend {
   readonly dtypes: readonly DType[];
+  /** What a list of devices says of it, such as threads or the adapter's name. */
+  readonly details: Readonly<Record<string, string | number | boolean>>;
   /** Copies host elements in. */
   upload(data: TypedArray, dtype: DType): Allocation;
   /** Starts computing the roots and returns at once. @throws {DeviceError} if they do not fit. */

@@ -1,5 +1,6 @@
 import { apply, fullLike } from "../apply.ts";
 import { DTypeError } from "../errors.ts";
+import { defaultFloat } from "../runtime/defaults.ts";
 import type { ScalarOp } from "../scalar.ts";
 import { broadcastShapes, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -142,7 +143,7 @@ export const clip = (x: Tensor, low: Operand, high: Operand): Tensor => minimum(
 /** Elements of `a` where `condition` holds, of `b` elsewhere. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   const like = tensorAmong("where", typeof a === "number" && typeof b === "number" ? [condition] : [a, b]);
-  const dtyped = like === condition ? fullLike(condition, 0, [], "f32") : like;
+  const dtyped = like === condition ? fullLike(condition, 0, [], defaultFloat()) : like;
   const shape = broadcastShapes("where", condition.shape, dtyped.shape);
   const [x, y] = align("where", [a, b], dtyped);
   const full = broadcastShapes("where", shape, x.shape);

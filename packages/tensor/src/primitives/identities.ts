@@ -38,11 +38,14 @@ export interface CallAttrs {
 export const call: Primitive<CallAttrs> = identity(({ name, options }) => `${name}${JSON.stringify(options)}`);
 
 export interface TagAttrs {
-  readonly kind: "term" | "mark";
+  readonly kind: "term" | "mark" | "input";
   readonly name: string;
 }
 
-/** A name for the ledger: a term of the loss, or a place on a path. */
+/**
+ * A name for the ledger: a term of the loss, or a place on a path; and the fresh variable that a gradient is taken by, named by
+ * its path, which is the tensor it stands for, so that an outer gradient passes through it.
+ */
 export const tag: Primitive<TagAttrs> = identity(() => "");
 
 export interface TransferAttrs {

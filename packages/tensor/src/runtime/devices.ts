@@ -1,7 +1,7 @@
 import type { Backend } from "../backend/backend.ts";
 import { ConfigError, DeviceError } from "../errors.ts";
 import { setDebugLines } from "../provenance.ts";
-import type { DeviceName } from "../types.ts";
+import type { DeviceName, DType } from "../types.ts";
 import { ledgerOf } from "./memory.ts";
 
 export interface InitOptions {
@@ -96,6 +96,37 @@ export function setDefaultDevice(device: DeviceName): void {
     );
   }
   chosen = device;
+}
+
+export interface DeviceInfo {
+  readonly name: DeviceName;
+  readonly isDefault: boolean;
+  /** Why the device cannot be used here, if it cannot. */
+  readonly reason?: string;
+  readonly dtypes: readonly DType[];
+  readonly details: Backend["details"];
+}
+
+/** Every device with what it offers here, or why it is unusable. One that was not running is started to ask and then ended. */
+export async function devices(): Promise<DeviceInfo[]> {
+  const list: DeviceInfo[] = [];
+  for (const name of Object.keys(starters) as DeviceName[]) {
+    const isDefault = name === chosen;
+    const wasRunning = started.has(name);
+    try {
+      const backend = await backendOf(name);
+      const { dtypes, details } = backend;
+      list.push({ name, isDefault, dtypes, details });
+      if (!wasRunning) {
+        started.delete(name);
+        live.delete(name);
+        await backend.shutdown();
+      }
+    } catch (error) {
+      list.push({ name, isDefault, reason: (error as Error).message, dtypes: [], details: {} });
+    }
+  }
+  return list;
 }
 
 export interface MemoryInfo {

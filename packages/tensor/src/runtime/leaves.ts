@@ -10,8 +10,14 @@ export function leafStorage(node: AnyNode): Storage | undefined {
   return undefined;
 }
 
-/** The inputs a device must compute for a node: a transfer is a leaf on its own side. */
-export const nodeInputs = (node: AnyNode): readonly AnyNode[] => (node.op === "transfer" ? none : node.inputs);
+/**
+ * The inputs a device must compute for a node. A transfer is a leaf on its own side; identities that only say something about
+ * their first input need nothing else.
+ */
+export function nodeInputs(node: AnyNode): readonly AnyNode[] {
+  if (node.op === "transfer") return none;
+  return node.op === "custom" || node.op === "call" ? [node.inputs[0]] : node.inputs;
+}
 
 /** The node that holds the value, past identities that only say something about it. */
 export function valueNode(node: AnyNode): AnyNode {

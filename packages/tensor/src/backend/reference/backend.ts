@@ -15,6 +15,7 @@ interface HostAllocation extends Allocation {
 export function referenceBackend(): Backend {
   return {
     dtypes: ["f32", "f64", "i32", "u32", "bool"],
+    details: { threads: 1 },
     upload: (data, dtype) => allocate(hostArrayFrom(dtype, data)),
     run: (request) => ({ allocations: evaluate(request).map(allocate), done: Promise.resolve() }),
     read: async (allocation) => (allocation as HostAllocation).data.slice(),

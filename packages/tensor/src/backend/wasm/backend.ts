@@ -1,7 +1,93 @@
-import { DeviceError } from "../../errors.ts";
+import { ConfigError, DeviceError } from "../../errors.ts";
 import type { InitOptions } from "../../runtime/devices.ts";
+import { createScheduler } from "../../schedule/schedule.ts";
+import { deviceBytes } from "../../types.ts";
 import type { Backend } from "../backend.ts";
+import { createExecutor } from "./executor.ts";
+import { detectFeatures, type Features } from "./features.ts";
+import type { Block } from "./freeLists.ts";
+import { createHeap } from "./memory.ts";
+import { createModules } from "./modules.ts";
+import { createPlanRunner, type PlanRunnerOptions } from "./planRunner.ts";
+import { layout } from "./walker.ts";
 
-export function wasmBackend(_options: InitOptions): Promise<Backend> {
-  throw new DeviceError("wasm: not built yet");
+const mostThreads = 16;
+
+/** The first granule stays empty: no buffer is at address 0. The barrier follows. */
+const barrierAddress = 64;
+const reserved = barrierAddress + layout.barrierWords * 4;
+
+/**
+ * SIMD kernels emitted at run time, on worker threads over one shared memory. Without `SharedArrayBuffer` (a page that is not
+ * cross-origin isolated) everything runs on the calling thread.
+ *
+ * @throws {DeviceError} where WebAssembly has no SIMD.
+ * @throws {ConfigError} if `threads` is not an integer from 0 (the calling thread only) up.
+ */
+export async function wasmBackend(options: InitOptions): Promise<Backend> {
+  if (options.revectorize) revectorize();
+  const features = detectFeatures(options.revectorize);
+  if (!features.simd) throw new DeviceError("wasm: this engine has no WebAssembly SIMD; use the cpu device");
+  const workers = features.threads ? threadCount(options.threads) : 0;
+  return createBackend(createParts(features, workers));
+}
+
+/** An empty memory and who computes in it. @param workers 0: everything runs on the calling thread. */
+export function createParts(features: Features, workers: number): PlanRunnerOptions {
+  const heap = createHeap({ shared: features.threads, reserved });
+  const modules = createModules(heap.memory);
+  const executor = createExecutor({ heap, modules, workers, barrier: barrierAddress / 4 });
+  return { heap, modules, executor, features };
+}
+
+function threadCount(asked = Math.min(mostThreads, processors())): number {
+  if (!Number.isInteger(asked) || asked < 0)
+    throw new ConfigError(`init: threads must be an integer from 0 up, got ${asked}`);
+  return asked;
+}
+
+const processors = (): number =>
+  globalThis.navigator?.hardwareConcurrency ?? process.getBuiltinModule("node:os").availableParallelism();
+
+/** V8 fuses adjacent 128-bit operations into 256-bit ones under this flag, in modules compiled after it is set. */
+function revectorize(): void {
+  if (typeof process === "undefined" || !process.versions?.node)
+    throw new ConfigError("init: revectorize is an option of Node; a page cannot set it");
+  process.getBuiltinModule("node:v8").setFlagsFromString("--experimental-wasm-revectorize");
+}
+
+function createBackend(parts: PlanRunnerOptions): Backend {
+  const { heap, executor, features } = parts;
+  const schedule = createScheduler();
+  const runner = createPlanRunner(parts);
+  /** How many reads of a block are under way: nothing may be written over what they will copy. */
+  const readers = new Map<Block, number>();
+
+  return {
+    dtypes: ["f32", "f64", "i32", "u32", "bool"],
+    details: { threads: executor.threads, relaxedSimd: features.relaxedMadd, revectorized: features.wide },
+    run(request) {
+      const { plan, leaves, numbers } = schedule(request);
+      const blocks = leaves.map((leaf) => leaf.allocation as Block);
+      const { roots, done } = runner.run({ plan, leaves: blocks, numbers, kept: readers });
+      return { allocations: roots, done };
+    },
+    upload(data, dtype) {
+      const block = heap.allocate(data.length * deviceBytes(dtype), "host");
+      heap.write(block, data, dtype);
+      return block;
+    },
+    async read(allocation, dtype, size) {
+      const block = allocation as Block;
+      readers.set(block, (readers.get(block) ?? 0) + 1);
+      await executor.drained();
+      const left = readers.get(block)! - 1;
+      if (left > 0) readers.set(block, left);
+      else readers.delete(block);
+      return heap.read(block, dtype, size);
+    },
+    free: (allocation) => executor.free(allocation as Block),
+    poolBytes: heap.freeBytes,
+    shutdown: executor.shutdown,
+  };
 }

@@ -1,0 +1,116 @@
+import { DeviceError, DTypeError, GradientError, tensor, type Tensor } from "@switchyard/tensor";
+import { describe, isFloat, leafStorage, topologicalOrder, withDefaults, type AnyNode } from "@switchyard/tensor/graph";
+import {
+  checkDerivative,
+  cotangents,
+  gradientOf,
+  type Checking,
+  type Floats,
+  type GradMode,
+} from "./checkDerivative.ts";
+import { treeFlatten, treeLeaves, treePaths, treeUnflatten } from "./tree.ts";
+import { rejectPromise } from "./vjp.ts";
+
+export interface CheckGradsOptions {
+  /** Up to which derivative: 2 checks the gradient and the gradient of the gradient. */
+  readonly order?: number;
+  readonly modes?: readonly GradMode[];
+  /** The step of the differences, relative to elements above 1. */
+  readonly eps?: number;
+  readonly rtol?: number;
+  readonly atol?: number;
+  /** Chooses the random projections; the same ones by default. */
+  readonly key?: Tensor;
+}
+
+/**
+ * Checks gradients against finite differences, in f64 on `cpu`: float arguments are cast, and these are the defaults inside `f`.
+ * First along a random direction, and, where that fails, entry by entry. Points where `f` has a kink pass with any finite gradient.
+ *
+ * @param f synchronous, from trees to a tree of float tensors; integers in either are passed over.
+ * @throws {GradientError} naming the worst entry (argument, path, index), or a tensor that `f` closes over in another dtype.
+ */
+export async function checkGrads<A extends unknown[]>(
+  f: (...args: A) => unknown,
+  args: A,
+  options: CheckGradsOptions = {},
+): Promise<void> {
+  const { order = 2, modes = ["reverse", "forward"], eps = 1e-5, rtol = 1e-5, atol = 1e-8, key } = options;
+  const random = generator(key ? [...(await key.data())] : [0]);
+  const leaves = treeLeaves(args);
+  const exact = await Promise.all(leaves.map(toOracle));
+  const [, structure] = treeFlatten(args);
+  const at = [...leaves.keys()].filter((i) => isFloat(leaves[i].dtype));
+  if (at.length === 0) throw new GradientError("checkGrads: no argument holds a float tensor");
+  let floats: Floats = (xs) => {
+    const each = exact.map((x, i) => (at.includes(i) ? xs[at.indexOf(i)] : x));
+    return floatOutputs(callExactly(f, treeUnflatten<A>(structure, each), args));
+  };
+  const checking: Checking = { paths: at.map((i) => treePaths(args)[i]), modes, eps, rtol, atol, random };
+  const xs = at.map((i) => exact[i]);
+  for (let level = 1; level <= order; level++) {
+    await checkDerivative(floats, xs, checking, level);
+    floats = gradientOf(floats, cotangents(floats(xs), random));
+  }
+}
+
+/** A copy on the device and in the dtype that are exact enough to check with. */
+async function toOracle(x: Tensor): Promise<Tensor> {
+  const data = await x.data();
+  const { shape } = x;
+  return isFloat(x.dtype)
+    ? tensor(Float64Array.from(data), { shape, device: "cpu" })
+    : tensor(data, { shape, dtype: x.dtype, device: "cpu" });
+}
+
+function callExactly<A extends unknown[]>(f: (...args: A) => unknown, exact: A, args: A): unknown {
+  try {
+    return rejectPromise(
+      "checkGrads",
+      withDefaults({ device: "cpu", float: "f64" }, () => f(...exact)),
+    );
+  } catch (error) {
+    if (!(error instanceof DTypeError || error instanceof DeviceError)) throw error;
+    const outside = closedOver(f, args);
+    if (outside.length === 0) throw error;
+    throw new GradientError(
+      `checkGrads: f closes over ${outside.map(name).join(", ")}; pass it as an argument, so that it is cast to f64 on cpu too`,
+      { cause: error },
+    );
+  }
+}
+
+/** Tensors that `f` reads besides its arguments and that are not f64 on cpu. */
+function closedOver<A extends unknown[]>(f: (...args: A) => unknown, args: A): AnyNode[] {
+  const given = new Set(treeLeaves(args).flatMap((x) => topologicalOrder([x.node])));
+  const now = tensor(0, { device: "cpu" }).node.id;
+  const reached = topologicalOrder(treeLeaves(f(...args)).map((y) => y.node));
+  return reached.filter(
+    (n) => leafStorage(n) && n.id < now && !given.has(n) && (n.dtype === "f32" || n.device !== "cpu"),
+  );
+}
+
+const name = (leaf: AnyNode): string => `${describe(leaf)} on ${leaf.device} made by ${leafStorage(leaf)!.owner.op}`;
+
+function floatOutputs(out: unknown): Tensor[] {
+  const ys = treeLeaves(out).filter((y) => isFloat(y.dtype));
+  if (ys.length === 0) throw new GradientError("checkGrads: f returned no float tensor");
+  const narrow = ys.find((y) => y.dtype !== "f64");
+  if (narrow)
+    throw new GradientError(
+      `checkGrads: f returned ${describe(narrow)} for f64 arguments; cast to x.dtype, not to "f32"`,
+    );
+  return ys;
+}
+
+/** Numbers of either sign with magnitude in [0.5, 1), by a multiplicative generator: the same on every machine. */
+function generator(seed: readonly number[]): () => number {
+  let state = seed.reduce((hash, word) => Math.imul(hash ^ word, 0x9e3779b1) >>> 0, 0x2545f491) || 1;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    const fraction = ((state >>> 1) & 0xffffff) / 0x1000000;
+    return (state & 1 ? 1 : -1) * (0.5 + fraction / 2);
+  };
+}

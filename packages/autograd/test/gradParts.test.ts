@@ -1,0 +1,180 @@
+import { fc, test } from "@fast-check/vitest";
+import { GradientError, init, mark, scope, tensor, term, type Tensor } from "@switchyard/tensor";
+import {
+  checkGrads,
+  checkpoint,
+  customVjp,
+  grad,
+  gradParts,
+  treeLeaves,
+  type GradPart,
+  type PathClass,
+} from "@switchyard/autograd";
+import { describe, expect } from "vitest";
+
+await init("cpu");
+
+interface Params {
+  w: Tensor;
+  v: Tensor;
+}
+const f64 = (values: readonly number[]): Tensor => tensor(values, { dtype: "f64" });
+const params = (): Params => ({ w: f64([0.5, -1]), v: f64([2, 0.3]) });
+
+const read = (tree: unknown): Promise<number[]> =>
+  Promise.all(treeLeaves(tree).map((t) => t.data())).then((all) => all.flatMap((d) => [...d]));
+const classes = (parts: readonly GradPart<unknown>[]): PathClass[] => parts.map((p) => p.class);
+const part = (parts: readonly GradPart<Params>[], wanted: PathClass): Params =>
+  parts.find((p) => JSON.stringify(p.class) === JSON.stringify(wanted))!.grads;
+
+const model = (p: Params): Tensor => {
+  const h = scope("layer", () => mark("hidden", p.w.mul(p.v)));
+  const balance = scope("router", () => term("balance", p.w.square().sum()));
+  return h.sin().sum().add(balance.mul(0.1)).add(term("noise", h.sum()).mul(0));
+};
+
+describe("a part is classed", () => {
+  test("by the term its paths cross and the scope that consumes the parameter", async () => {
+    const parts = gradParts(model)(params());
+    expect(classes(parts)).toEqual(
+      expect.arrayContaining([
+        { scope: "layer" },
+        { term: "balance", scope: "router" },
+        { term: "noise", scope: "layer" },
+      ]),
+    );
+    expect(parts).toHaveLength(3);
+    expect(await read(part(parts, { term: "balance", scope: "router" }))).toEqual(
+      [0.1, -0.2, 0, 0].map((x) => expect.closeTo(x)),
+    );
+  });
+
+  test("by the marks asked for, and by no others", () => {
+    const parts = gradParts(model)(params(), { marks: ["hidden"] });
+    expect(classes(parts)).toContainEqual({ marks: ["hidden"], scope: "layer" });
+    expect(classes(parts)).toContainEqual({ term: "balance", scope: "router" });
+    expect(classes(gradParts(model)(params(), { marks: ["other"] })).some((c) => c.marks)).toBe(false);
+  });
+
+  test("by the innermost of nested terms", () => {
+    const nested = (p: Params): Tensor => term("outer", term("inner", p.w.sum()).add(p.v.sum()));
+    const parts = gradParts(nested)(params());
+    expect(classes(parts)).toEqual(expect.arrayContaining([{ term: "inner" }, { term: "outer" }]));
+  });
+
+  test("inside checkpoints as outside, also by scope", () => {
+    const body = (p: Params): Tensor => scope("inside", () => term("deep", p.w.mul(p.v).sum()).add(p.v.sum()));
+    const parts = gradParts((p: Params) => scope("outside", () => checkpoint(body)(p)))(params());
+    expect(classes(parts)).toEqual(
+      expect.arrayContaining([{ term: "deep", scope: "outside/inside" }, { scope: "outside/inside" }]),
+    );
+    expect(parts).toHaveLength(2);
+  });
+
+  test("as nonlinear beyond a rule that says so", () => {
+    const clipped = customVjp({
+      forward: (x: Tensor) => x.mul(1),
+      backward: (ct) => [ct.clip(-0.1, 0.1)],
+      linear: false,
+    });
+    const parts = gradParts((p: Params) => term("a", clipped(p.w).sum()).add(p.v.sum()))(params());
+    expect(classes(parts)).toEqual(expect.arrayContaining([{ nonlinear: true }, {}]));
+  });
+});
+
+test("a nonlinear rule gets the whole cotangent once, so the parts still add up", async () => {
+  const clipped = customVjp({ forward: (x: Tensor) => x.mul(1), backward: (ct) => [ct.clip(-1, 1)], linear: false });
+  const f = (p: Params): Tensor => {
+    const y = clipped(p.w);
+    return term("a", y.mul(0.7).sum()).add(term("b", y.mul(0.7).sum()));
+  };
+  const parts = gradParts(f)(params());
+  expect(await read(part(parts, { nonlinear: true }))).toEqual(await read(grad(f)(params())));
+});
+
+test("the part of a term with weight zero is exactly zero", async () => {
+  const noise = await read(part(gradParts(model)(params()), { term: "noise", scope: "layer" }));
+  expect(noise.map(Math.abs)).toEqual([0, 0, 0, 0]);
+});
+
+test("further arguments come before the options, and an object that is no options is an argument", async () => {
+  const f = (p: Params, batch: { marks: Tensor } | { x: number }): Tensor =>
+    ("x" in batch ? p.w.mul(batch.x) : p.w).sum();
+  expect(await read(gradParts(f)(params(), { x: 3 })[0].grads)).toEqual([3, 3, 0, 0]);
+  expect(await read(gradParts(f)(params(), { x: 3 }, { marks: ["m"] })[0].grads)).toEqual([3, 3, 0, 0]);
+});
+
+test("parts are differentiable", () =>
+  checkGrads(
+    (w: Tensor, v: Tensor) => gradParts(model)({ w, v }).map((p) => p.grads),
+    [f64([0.5, -1]), f64([2, 0.3])],
+  ));
+
+test("more than 64 classes of terms and marks are a GradientError", () => {
+  const many = (count: number) => (p: Params) => {
+    const terms = Array.from({ length: count }, (_, i) => scope(`s${i}`, () => term(`t${i}`, p.w.sum())));
+    return terms.reduce((sum, t) => sum.add(t));
+  };
+  expect(gradParts(many(63))(params())).toHaveLength(63);
+  expect(() => gradParts(many(64))(params())).toThrow(GradientError);
+});
+
+/** A random program over a growing list of vectors, with terms, marks and scopes strewn in. */
+type Step = readonly [kind: number, a: number, b: number];
+const program = fc.array(fc.tuple(fc.nat(8), fc.nat(20), fc.nat(20)), { minLength: 1, maxLength: 12 });
+const run =
+  (steps: readonly Step[]) =>
+  (p: Params): Tensor => {
+    const values = [p.w, p.v, p.w.mul(p.v)];
+    let loss = values[2].sum();
+    for (const [i, [kind, a, b]] of steps.entries()) {
+      const [x, y] = [values[a % values.length], values[b % values.length]];
+      const make = [
+        () => x.add(y),
+        () => x.mul(y).tanh(),
+        () => x.sin(),
+        () => x.max().mul(y),
+        () => x.cumprod().sigmoid(),
+        () => mark(`m${a % 3}`, x.mul(0.5)),
+        () => x.gather([1, 0, 1]).slice([0, 2]),
+        () => checkpoint((u: Tensor, v: Tensor) => u.mul(v).cos())(x, y),
+        () => x.sub(y.mean()),
+      ][kind];
+      values.push(scope(`s${b % 3}`, make));
+      if (i % 2 === 0) loss = loss.add(scope(`s${a % 2}`, () => term(`t${a % 3}`, values.at(-1)!.sum())));
+    }
+    return loss;
+  };
+
+test.prop([program], { numRuns: 60 })("on random programs the parts add up to the gradient", async (steps) => {
+  const total = await read(grad(run(steps))(params()));
+  const parts = gradParts(run(steps))(params(), { marks: ["m0", "m2"] });
+  const each = await Promise.all(parts.map((p) => read(p.grads)));
+  total.forEach((whole, i) => {
+    const sum = each.reduce((s, values) => s + values[i], 0);
+    const scale = each.reduce((s, values) => s + Math.abs(values[i]), 1);
+    expect(Math.abs(sum - whole)).toBeLessThan(1e-12 * scale);
+  });
+});
+
+test.prop([program], { numRuns: 30 })(
+  "classes merged by term are the parts found without asking for marks",
+  async (steps) => {
+    const byTerm = async (parts: readonly GradPart<Params>[]): Promise<Map<string, number[]>> => {
+      const sums = new Map<string, number[]>();
+      for (const p of parts) {
+        const values = await read(p.grads);
+        const key = p.class.term ?? "rest";
+        sums.set(
+          key,
+          values.map((v, i) => v + (sums.get(key)?.[i] ?? 0)),
+        );
+      }
+      return sums;
+    };
+    const fine = await byTerm(gradParts(run(steps))(params(), { marks: ["m0", "m1", "m2"] }));
+    const coarse = await byTerm(gradParts(run(steps))(params()));
+    expect([...fine.keys()].toSorted()).toEqual([...coarse.keys()].toSorted());
+    for (const [key, values] of coarse) values.forEach((v, i) => expect(fine.get(key)![i]).toBeCloseTo(v, 10));
+  },
+);

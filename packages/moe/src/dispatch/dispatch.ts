@@ -1,0 +1,32 @@
+import { scatter, where, type Tensor } from "@switchyard/tensor";
+import type { Routing, Slots } from "../routing/routing.ts";
+import { collect, spread } from "./permute.ts";
+
+/** Zero, with zero gradient, in slots that no expert sees. */
+export const onlyLive = (rows: Tensor, { live }: Slots): Tensor =>
+  live === undefined ? rows : where(live.reshape([-1, ...rows.shape.slice(1).map(() => 1)]), rows, 0);
+
+/**
+ * Copies each token's features to the slots of its experts.
+ *
+ * @param x `[T, D]`.
+ * @returns `[N, D]` in expert order, ready for `groupedMatmul` with `routing.offsets`; rows that no expert sees are zero and
+ * pass no gradient.
+ */
+export function dispatch(x: Tensor, { slots, rows }: Routing): Tensor {
+  return onlyLive(rows ? spread(x, slots.token, rows) : x.gather(slots.token, 0), slots);
+}
+
+/**
+ * Adds up, for each token, what its experts answered, times the weights: the transpose of `dispatch` but for the weights.
+ * The order of addition is that of the choices, so results repeat bit for bit.
+ *
+ * @param rows `[N, D]` in expert order.
+ * @returns `[T, D]`; zero for padding.
+ */
+export function combine(rows: Tensor, routing: Routing): Tensor {
+  const { slots } = routing;
+  const weighted = onlyLive(rows, slots).mul(slots.weight.expandDims(1)); // [N, D]
+  if (routing.rows) return collect(weighted, slots.token, routing.rows);
+  return scatter(weighted, slots.token, [routing.gates.shape[0], rows.shape[1]]);
+}

@@ -1,0 +1,113 @@
+import { ConfigError, DTypeError, ShapeError, scatter, softmax, where, type Tensor } from "@switchyard/tensor";
+import { describe, fullLike, iotaLike, sameShape } from "@switchyard/tensor/graph";
+import { spread } from "../dispatch/permute.ts";
+import { place } from "./choose.ts";
+import type { Slots, TokenRouting } from "./routing.ts";
+
+export interface RoutingParts {
+  /** `i32[T, k]`, distinct in each row. */
+  readonly experts: Tensor;
+  /** `[T, k]`. */
+  readonly weights: Tensor;
+  /** `[T, E]`. */
+  readonly logits?: Tensor;
+  /** `[T, E]`; by default the softmax of the logits, or the gates if there are none. */
+  readonly probs?: Tensor;
+  /** `bool[T]`: true for a real token. */
+  readonly mask?: Tensor;
+  /** E; by default the extent of the logits or probabilities. */
+  readonly expertCount?: number;
+}
+
+/**
+ * The full record of a routing in which tokens choose experts: what a custom router returns.
+ *
+ * @throws {ConfigError} if nothing tells how many experts there are.
+ * @throws {ShapeError | DTypeError} if the parts do not fit together.
+ */
+export function makeRouting(parts: RoutingParts): TokenRouting {
+  const experts = parts.experts as Tensor<"i32">;
+  const mask = parts.mask as Tensor<"bool"> | undefined;
+  const count = expertCountOf(parts);
+  checkParts(parts, count);
+  const weights = mask ? where(mask.expandDims(1), parts.weights, 0) : parts.weights;
+  const gates = place(weights, experts, count);
+  const { logits } = parts;
+  return {
+    experts,
+    weights,
+    gates,
+    ...(logits && { logits }),
+    probs: parts.probs ?? (logits ? softmax(logits, -1) : gates),
+    ...sortPairs(experts, weights, count, mask),
+    dropped: fullLike(experts, 0, experts.shape, "bool"),
+    ...(mask && { mask }),
+  };
+}
+
+/**
+ * Sorts the pairs (token, choice) by expert. Padding goes to the expert after the last, and so to the end.
+ * Every shape is known beforehand: nothing is read back.
+ */
+function sortPairs(
+  experts: Tensor<"i32">,
+  weights: Tensor,
+  count: number,
+  mask: Tensor<"bool"> | undefined,
+): Pick<TokenRouting, "slots" | "rows" | "counts" | "requested" | "offsets"> {
+  const [tokens, k] = experts.shape;
+  const pairs = tokens * k;
+  const wanted = (mask ? where(mask.expandDims(1), experts, count) : experts).reshape([pairs]);
+  const order = wanted.argsort(); // [N]: the pair in each slot
+  const slotOf = scatter(iotaLike(experts, [pairs], 0, "i32"), order, [pairs], { op: "set", unique: true }); // its inverse
+  const expert = wanted.gather(order) as Tensor<"i32">;
+  const perExpert = scatter(fullLike(experts, 1, [pairs], "i32"), expert, [count + 1], { sorted: true }); // and padding
+  const counts = perExpert.slice([0, count]);
+  const slots: Slots = {
+    token: iotaLike(experts, [tokens, k], 0, "i32").reshape([pairs]).gather(order),
+    expert,
+    weight: spread(weights.reshape([pairs]), order, slotOf.reshape([pairs, 1])),
+    ...(mask && { live: expert.lt(count) }),
+  };
+  return {
+    slots,
+    rows: slotOf.reshape([tokens, k]),
+    counts,
+    requested: counts,
+    offsets: perExpert.cumsum(0, { exclusive: true }), // [E + 1]: what comes before each expert, and before padding
+  };
+}
+
+function expertCountOf({ logits, probs, expertCount }: RoutingParts): number {
+  const count = expertCount ?? (logits ?? probs)?.shape[1];
+  if (count === undefined)
+    throw new ConfigError("makeRouting: nothing tells how many experts there are; pass logits, probs or expertCount");
+  return count;
+}
+
+function checkParts({ experts, weights, logits, probs, mask }: RoutingParts, count: number): void {
+  if (experts.ndim !== 2 || !sameShape(experts.shape, weights.shape))
+    throw new ShapeError(
+      `makeRouting: experts and weights must both be [tokens, k] (got ${describe(experts)}, ${describe(weights)})`,
+    );
+  if (experts.dtype !== "i32")
+    throw new DTypeError(`makeRouting: experts must be i32 (got ${describe(experts)}); cast them, .cast("i32")`);
+  const [tokens, k] = experts.shape;
+  if (k > count)
+    throw new ConfigError(`makeRouting: ${k} distinct choices a token need as many experts, but there are ${count}`);
+  for (const [name, part] of Object.entries({ logits, probs }))
+    if (part && !sameShape(part.shape, [tokens, count]))
+      throw new ShapeError(
+        `makeRouting: ${name} must be [tokens, experts] = [${tokens},${count}] (got ${describe(part)})`,
+      );
+  checkMask("makeRouting", mask, tokens);
+}
+
+/** @throws {ShapeError | DTypeError} unless the mask, if there is one, is `bool[tokens]`. */
+function checkMask(op: string, mask: Tensor | undefined, tokens: number): void {
+  if (!mask) return;
+  if (mask.dtype !== "bool")
+    throw new DTypeError(`${op}: mask must be bool, true for real tokens (got ${describe(mask)}); compare, .ne(0)`);
+  if (!sameShape(mask.shape, [tokens]))
+    throw new ShapeError(`${op}: mask must be [tokens] = [${tokens}] (got ${describe(mask)})`);
+}

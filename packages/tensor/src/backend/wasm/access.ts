@@ -1,0 +1,94 @@
+import type { Instruction, Kernel } from "../../schedule/plan.ts";
+import { sizeOf } from "../../shape.ts";
+
+/** The buffers that a kernel reads and writes. */
+export interface Access {
+  readonly reads: ReadonlySet<number>;
+  readonly writes: ReadonlySet<number>;
+}
+
+export function accessOf(kernel: Kernel): Access {
+  const reads = new Set<number>();
+  const writes = new Set<number>();
+  const read = (body: readonly Instruction[]): void => {
+    for (const i of body) if (i.op === "load" || i.op === "gather") reads.add(i.buffer);
+  };
+  if (kernel.kind === "loop") {
+    for (const stage of kernel.stages) {
+      read(stage.body);
+      if (stage.kind === "map") for (const { buffer } of stage.stores) writes.add(buffer);
+    }
+  } else {
+    for (const { buffer } of kernel.operands) reads.add(buffer);
+    if (kernel.rows) reads.add(kernel.rows.buffer);
+    read(kernel.epilogue.body);
+    for (const { buffer } of kernel.epilogue.stores) writes.add(buffer);
+  }
+  return { reads, writes };
+}
+
+/** A stretch of memory: a piece of the arena, or an allocation that only places with the same `owner` share. */
+export interface Place {
+  readonly owner: number | "arena";
+  readonly from: number;
+  readonly until: number;
+}
+
+/** Whether two places have bytes in common. */
+const meets = (a: Place, b: Place): boolean => a.owner === b.owner && a.from < b.until && b.from < a.until;
+
+const meetsAny = (place: Place, others: Iterable<Place>): boolean => {
+  for (const other of others) if (meets(place, other)) return true;
+  return false;
+};
+
+/**
+ * Decides step by step whether all earlier steps must be finished first. A step may join those since the last barrier if it writes
+ * nothing that they touch and reads nothing that they write.
+ */
+export function createBarriers(): (reads: readonly Place[], writes: readonly Place[]) => boolean {
+  const readSince = new Set<Place>();
+  const writtenSince = new Set<Place>();
+  return (reads, writes) => {
+    const depends =
+      reads.some((place) => meetsAny(place, writtenSince)) ||
+      writes.some((place) => meetsAny(place, writtenSince) || meetsAny(place, readSince));
+    if (depends) {
+      readSince.clear();
+      writtenSince.clear();
+    }
+    for (const place of reads) readSince.add(place);
+    for (const place of writes) writtenSince.add(place);
+    return depends;
+  };
+}
+
+/** About how many nanoseconds one thread needs: enough to tell what is not worth waking workers for. */
+export function workOf(kernel: Kernel): number {
+  if (kernel.kind === "loop") {
+    const points = sizeOf(kernel.outer) * sizeOf(kernel.row);
+    return points * kernel.stages.reduce((sum, { body }) => sum + body.length, 0);
+  }
+  const elements = kernel.operands.reduce((sum, { shape }) => sum + sizeOf(shape), sizeOf(kernel.shape));
+  switch (kernel.op) {
+    case "matmul":
+    case "groupedMatmul":
+      return elements + (sizeOf(kernel.shape) * contracted(kernel)) / 10;
+    case "argsort":
+    case "topK":
+      return elements * 20;
+    case "scan":
+    case "argReduce":
+    case "scatter":
+    case "randomBits":
+      return elements * 3;
+  }
+}
+
+/** Products per element of the result. A contracting group's rows are its share of all rows. */
+function contracted({ op, attrs, operands }: Extract<Kernel, { op: "matmul" | "groupedMatmul" }>): number {
+  const [lhs, , offsets] = operands;
+  if (op === "groupedMatmul" && "mode" in attrs && attrs.mode === "contract")
+    return lhs.shape[0] / Math.max(1, sizeOf(offsets.shape) - 1);
+  return lhs.shape[lhs.shape.length - 1];
+}

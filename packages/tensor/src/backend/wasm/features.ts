@@ -1,0 +1,36 @@
+/** What this engine's WebAssembly can do, found by validating tiny modules: never by version. */
+import { assemble, f32x4, i32, type EmitOptions } from "./assembler.ts";
+
+export interface Features {
+  readonly simd: boolean;
+  readonly relaxedMadd: boolean;
+  /** Shared memories and atomics. A page also needs cross-origin isolation before it may create a shared memory. */
+  readonly threads: boolean;
+  /** V8 was asked to fuse adjacent 128-bit operations into 256-bit ones. No module can tell. */
+  readonly wide: boolean;
+}
+
+/** What every module is emitted with. */
+export const emitOptions = ({ threads, relaxedMadd }: Features): EmitOptions => ({ shared: threads, relaxedMadd });
+
+export function detectFeatures(wide = false): Features {
+  return {
+    simd: WebAssembly.validate(vectorModule(false)),
+    relaxedMadd: WebAssembly.validate(vectorModule(true)),
+    threads: typeof SharedArrayBuffer !== "undefined" && WebAssembly.validate(atomicModule()),
+    wide,
+  };
+}
+
+function vectorModule(relaxedMadd: boolean): Uint8Array<ArrayBuffer> {
+  return assemble({ shared: false, relaxedMadd }, (m) => {
+    m.define({ x: "v128" }, "v128", (f, { x }) => f.return(f32x4.madd(x, x, x)));
+  });
+}
+
+function atomicModule(): Uint8Array<ArrayBuffer> {
+  return assemble({ shared: true, relaxedMadd: false }, (m) => {
+    m.importMemory("env", "memory");
+    m.define({ at: "i32" }, "i32", (f, { at }) => f.return(i32.atomicAdd(at, 1)));
+  });
+}

@@ -1,0 +1,152 @@
+import type { ScalarOp } from "../scalar.ts";
+import { Body, NeedsBuffer, sourceView, type Reach } from "./body.ts";
+import type { Op } from "./canonical.ts";
+import { isContiguous, isMovement } from "./view.ts";
+
+/** Ops that only a kernel of their own can compute. */
+const ownKernel = new Set([
+  "reduce",
+  "concat",
+  "scan",
+  "argReduce",
+  "argsort",
+  "topK",
+  "scatter",
+  "randomBits",
+  "matmul",
+  "groupedMatmul",
+]);
+
+export const isRoutine = (op: Op): boolean =>
+  ownKernel.has(op.node.op) && op.node.op !== "reduce" && op.node.op !== "concat";
+
+/** A `pad` with zeros between elements, which no view can say. */
+export const isDilation = ({ node }: Op): boolean => node.op === "pad" && node.attrs.interior.some((n) => n > 0);
+
+/** An inlined expression costlier than this, used more than once, is computed once into a buffer. */
+const cheap = 6;
+/** An inlined expression costlier than this is cut: kernels stay small and recursion shallow. */
+const large = 64;
+
+const transcendental = new Set<ScalarOp>([
+  "exp",
+  "expm1",
+  "log",
+  "log1p",
+  "sin",
+  "cos",
+  "tan",
+  "tanh",
+  "sigmoid",
+  "softplus",
+  "erf",
+  "normalCdf",
+  "pow",
+]);
+
+const ownCost = ({ node }: Op): number => {
+  if (node.op === "gather") return 4;
+  if (node.op === "pad") return 1;
+  return node.op !== "map" ? 0 : transcendental.has(node.attrs.fn) ? 8 : 1;
+};
+
+/** How often an op's value is read, movements not counting as reads of their own. */
+function useCounts(ops: readonly Op[]): Int32Array {
+  const uses = new Int32Array(ops.length);
+  for (let i = ops.length - 1; i >= 0; i--) {
+    for (const user of ops[i].users) uses[i] += isMovement(user.node.op) ? uses[user.index] : 1;
+  }
+  return uses;
+}
+
+/**
+ * Decides which ops get a buffer: roots, whatever needs a kernel of its own, what such kernels read, and expressions too costly
+ * to write out where they are used. Everything else is inlined.
+ */
+export function chooseStored(ops: readonly Op[], roots: readonly Op[], fuse: boolean): Set<Op> {
+  const stored = new Set<Op>(roots.filter((op) => op.leaf === undefined));
+  const uses = useCounts(ops);
+  const cost = new Float64Array(ops.length);
+  for (const op of ops) {
+    if (op.leaf !== undefined) continue;
+    if (!fuse || ownKernel.has(op.node.op) || isDilation(op)) stored.add(op);
+    cost[op.index] = ownCost(op) + op.inputs.reduce((sum, input) => sum + cost[input.index], 0);
+    const { op: name } = op.node;
+    if ((name === "map" || name === "gather") && cost[op.index] > (uses[op.index] > 1 ? cheap : large)) stored.add(op);
+    if (name === "pad" && cost[op.index] > large) stored.add(op);
+    if (name === "after") storeBase(op.inputs[1], stored);
+    if (stored.has(op)) cost[op.index] = 1;
+  }
+  for (const op of ops) if (op.leaf === undefined && stored.has(op)) settle(op, stored);
+  return stored;
+}
+
+/** What `after` waits for must be something that gets computed. */
+function storeBase(op: Op, stored: Set<Op>): void {
+  while (isMovement(op.node.op) || op.node.op === "after") op = op.inputs[0];
+  if (op.leaf === undefined && op.node.op !== "full" && op.node.op !== "iota") stored.add(op);
+}
+
+/** Stores whatever an op's kernel turns out to need, and what that needs in turn. */
+function settle(first: Op, stored: Set<Op>): void {
+  const pending = [first];
+  while (pending.length > 0) {
+    const missing = firstNeed(pending[pending.length - 1], stored);
+    if (!missing) pending.pop();
+    else {
+      stored.add(missing);
+      pending.push(missing);
+    }
+  }
+}
+
+function firstNeed(op: Op, stored: ReadonlySet<Op>): Op | undefined {
+  const reach: Reach = {
+    isStored: (x) => stored.has(x),
+    access: () => ({ kind: "load", buffer: 0 }),
+    await: () => {},
+  };
+  try {
+    if (isRoutine(op)) checkOperands(op, reach);
+    else {
+      for (const part of definitionParts(op)) {
+        if (part === op) new Body().define(op, undefined, reach);
+        else new Body().emit(part, undefined, reach);
+      }
+    }
+    return undefined;
+  } catch (error) {
+    if (error instanceof NeedsBuffer) return error.op;
+    throw error;
+  }
+}
+
+/** The ops whose values a stored op's kernel writes or folds: itself, or its inputs where it only arranges them. */
+export const definitionParts = (op: Op): readonly Op[] =>
+  op.node.op === "reduce" || op.node.op === "concat" || op.node.op === "reshape" || isDilation(op) ? op.inputs : [op];
+
+/** Which operand of a routine may be chosen rows of another tensor, read without a copy. */
+export function foldedRows(op: Op, reach: Pick<Reach, "isStored">): Op | undefined {
+  const [lhs] = op.inputs;
+  const { node } = lhs;
+  if (node.op !== "gather" || reach.isStored(lhs) || (op.node.op !== "groupedMatmul" && op.node.op !== "matmul"))
+    return undefined;
+  const [x, index] = lhs.inputs;
+  const flat =
+    node.attrs.axis === 0 && node.attrs.batch === 0 && x.node.shape.length === 2 && index.node.shape.length === 1;
+  return flat && op.node.shape.length === (op.node.op === "groupedMatmul" && op.node.attrs.mode === "contract" ? 3 : 2)
+    ? lhs
+    : undefined;
+}
+
+/** @throws {NeedsBuffer} of an operand that the routine cannot read as it is. */
+function checkOperands(op: Op, reach: Reach): void {
+  const strided = op.node.op === "matmul" || op.node.op === "groupedMatmul";
+  const gathered = foldedRows(op, reach);
+  const operands = gathered ? [...gathered.inputs, ...op.inputs.slice(1)] : op.inputs;
+  operands.forEach((operand, i) => {
+    const { view } = sourceView(operand, reach);
+    const mayStride = strided && operand.node.dtype !== "i32" && !(gathered && i === 1);
+    if (!mayStride && !isContiguous(view)) throw new NeedsBuffer(operand);
+  });
+}

@@ -1,0 +1,50 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { DeviceName, TypedArray } from "../../src/index.ts";
+import { scalarOps, type ScalarOp } from "../../src/scalar.ts";
+import { cases, run, scalarCase, type Case } from "./cases.ts";
+
+const devices: DeviceName[] = (process.env.SWITCHYARD_DEVICES?.split(",") as DeviceName[] | undefined) ?? ["wasm"];
+const numRuns = process.env.SWITCHYARD_DEEP ? 1000 : 60;
+
+const eps = { f32: 2 ** -23, f64: 2 ** -52 };
+
+/** The first element that is further off than a case allows, in words. */
+function mismatch(got: TypedArray, wanted: TypedArray, dtype: string, { ulps, scale = 0 }: Case): string | undefined {
+  if (got.length !== wanted.length) return `${got.length} elements, not ${wanted.length}`;
+  for (let i = 0; i < wanted.length; i++) {
+    const [g, w] = [got[i], wanted[i]];
+    if (Object.is(g, w) || g === w) continue;
+    const unit = dtype === "f32" ? eps.f32 : dtype === "f64" ? eps.f64 : 0;
+    const tiny = dtype === "f32" ? 2 ** -126 : 2 ** -1022;
+    if (Math.abs(g - w) <= unit * (ulps * Math.max(Math.abs(w), tiny) + scale)) continue;
+    return `element ${i} is ${g}, not ${w}`;
+  }
+  return undefined;
+}
+
+async function check(one: Case, device: DeviceName): Promise<void> {
+  const [got, wanted] = [run(one, device), run(one, "cpu")];
+  expect(got.shape).toEqual(wanted.shape);
+  const data = await got.data();
+  expect(mismatch(data, await wanted.data(), wanted.dtype, one)).toBeUndefined();
+}
+
+describe.each(devices)("on %s", (device) => {
+  test.each(Object.keys(cases) as (keyof typeof cases)[])(
+    "%s computes what its reference loop computes",
+    async (name) => {
+      await fc.assert(
+        fc.asyncProperty(cases[name] as fc.Arbitrary<Case>, (one) => check(one, device)),
+        { numRuns },
+      );
+    },
+  );
+
+  test.each(Object.keys(scalarOps) as ScalarOp[])("the scalar op %s is what its definition says", async (fn) => {
+    await fc.assert(
+      fc.asyncProperty(scalarCase(fn), (one) => check(one, device)),
+      { numRuns: numRuns / 2 },
+    );
+  });
+});
