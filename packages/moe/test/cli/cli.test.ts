@@ -4,7 +4,8 @@ import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { run } from "@switchyard/moe/node";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 const bin = fileURLToPath(new URL("../../bin/switchyard.js", import.meta.url));
 let dir: string;
@@ -22,6 +23,18 @@ const switchyard = (...args: string[]): Promise<Outcome> =>
       resolve({ code: error ? Number(error.code) : 0, out, err }),
     );
   });
+
+/** The same without a process, which is most of the time a bad option takes. */
+async function inThisProcess(args: string[]): Promise<Outcome> {
+  let [out, err] = ["", ""];
+  const spies = [
+    vi.spyOn(process.stdout, "write").mockImplementation((chunk) => ((out += String(chunk)), true)),
+    vi.spyOn(process.stderr, "write").mockImplementation((chunk) => ((err += String(chunk)), true)),
+  ];
+  const code = await run(args);
+  for (const spy of spies) spy.mockRestore();
+  return { code, out, err };
+}
 
 const text = "It was the best of times, it was the worst of times. ".repeat(12);
 const tiny = ["--device", "cpu", "--data", "text.txt", "--dim", "8", "--heads", "2", "--layers", "2", "--hidden", "8"];
@@ -80,7 +93,7 @@ describe("switchyard train", () => {
         .split("\n")
         .map((line) => JSON.parse(line) as { event: string; loss?: number; shares?: number[][] });
     };
-    const [first, again, other] = [await read("5"), await read("5"), await read("6")];
+    const [first, again, other] = await Promise.all(["5", "5", "6"].map(read));
     expect(first.map((e) => e.event)).toEqual(["begin", "sample", "progress", "progress", "sample", "end"]);
     expect(first[2].shares!.map((layer) => layer.reduce((a, b) => a + b))).toEqual([
       expect.closeTo(1),
@@ -124,7 +137,10 @@ describe("switchyard train", () => {
 });
 
 describe("bad input is one line, an exit code, and nothing written", () => {
+  const home = process.cwd();
+  afterAll(() => process.chdir(home));
   beforeAll(async () => {
+    process.chdir(dir);
     await writeFile(join(dir, "empty.txt"), "");
     await writeFile(join(dir, "short.txt"), "too short");
     await writeFile(join(dir, "latin1.txt"), Uint8Array.of(0x63, 0x61, 0x66, 0xe9));
@@ -165,7 +181,7 @@ describe("bad input is one line, an exit code, and nothing written", () => {
     ["an empty prompt", 2, /must not be empty/, ["sample", "--prompt", ""]],
   ])("%s", async (_, code, message, args) => {
     const before = await readdir(join(dir, "runs"));
-    const outcome = await switchyard(...args);
+    const outcome = await inThisProcess(args);
     expect(outcome.err).toMatch(/^switchyard: [^\n]+\n$/);
     expect(outcome.err).toMatch(message);
     expect([outcome.code, outcome.out]).toEqual([code, ""]);
@@ -174,6 +190,12 @@ describe("bad input is one line, an exit code, and nothing written", () => {
 });
 
 describe("switchyard", () => {
+  test("the exit code of a failure is that of the process", async () => {
+    const [bad, wrong] = await Promise.all([switchyard("sample", "--run", "none"), switchyard("sample", "--frob")]);
+    expect([bad.code, wrong.code]).toEqual([1, 2]);
+    expect(bad.err + wrong.err).toMatch(/^switchyard: [^\n]+\nswitchyard: [^\n]+\n$/);
+  });
+
   test("without a command, or asked for help, lists its commands", async () => {
     const [plain, help] = await Promise.all([switchyard(), switchyard("--help")]);
     expect(help.code).toBe(0);
