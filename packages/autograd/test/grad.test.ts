@@ -175,6 +175,12 @@ describe("jvp", () => {
     expect(forwards).toBeCloseTo(backwards, 14);
   });
 
+  test("refuses a tangent of another shape", () => {
+    expect(() => jvp((a: Tensor) => a, [x], [row([1])])).toThrow(
+      "jvp: the tangent of f64[3] at 0 does not fit, got f64[1]",
+    );
+  });
+
   test("keeps a value returned twice apart", async () => {
     const [, tangent] = jvp((a: Tensor) => [a, a, a.argMax()], [x], [row([1, 2, 3])]);
     expect(await Promise.all(tangent.map((t) => t.toArray()))).toEqual([[1, 2, 3], [1, 2, 3], 0]);

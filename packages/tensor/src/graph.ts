@@ -1,6 +1,6 @@
 // What packages built on the graph need: autograd, and tools that read what was written. Not for programs.
 export { apply, fullLike, iotaLike } from "./apply.ts";
-export { cloneNode, makeNode, topologicalOrder, type AnyNode, type Node } from "./node.ts";
+export { makeNode, topologicalOrder, type AnyNode, type Node } from "./node.ts";
 export type { Backward } from "./primitives/identities.ts";
 export type { Attrs, PrimitiveName } from "./primitives/index.ts";
 export { currentProvenance, withProvenance, type Provenance } from "./provenance.ts";
@@ -14,4 +14,5 @@ export { tensorsIn } from "./realizeTree.ts";
 export { isFloat } from "./types.ts";
 export { defaultFloat, withDefaults, type Defaults } from "./runtime/defaults.ts";
 export { backendOf } from "./runtime/devices.ts";
-export { largestOwners } from "./runtime/memory.ts";
+export { ledgerOf } from "./runtime/memory.ts";
+export type { Owner } from "./runtime/storage.ts";

@@ -1,15 +1,25 @@
 import { DTypeError } from "./errors.ts";
 import { erf, normalCdf, sigmoid, softplus } from "./special.ts";
 import { describe } from "./shape.ts";
-import { isFloat, type DType, type Shape } from "./types.ts";
+import { isFloat, isInteger, type DType, type Shape } from "./types.ts";
 
 /**
  * What a scalar op accepts and returns.
  * `float`: floats, same out. `numeric`: floats and integers, same out. `ordered`: numeric or bool, same out.
- * `compare`: two of one dtype, bool out. `classify`: a float, bool out. `bits`: integers and bool, same out.
+ * `compare`: two of one dtype, bool out. `classify`: a float, bool out. `bits`: integers and bool, same out. `integer`: integers,
+ * same out.
  * `select`: bool and two of one dtype, that dtype out. `cast`: anything, the dtype in the attributes out.
  */
-export type DTypeRule = "float" | "numeric" | "ordered" | "compare" | "classify" | "bits" | "select" | "cast";
+export type DTypeRule =
+  | "float"
+  | "numeric"
+  | "ordered"
+  | "compare"
+  | "classify"
+  | "bits"
+  | "integer"
+  | "select"
+  | "cast";
 
 export interface ScalarRow {
   readonly arity: 1 | 2 | 3;
@@ -83,8 +93,8 @@ export const scalarOps = {
   and: { arity: 2, rule: "bits", js: (a, b) => a & b },
   or: { arity: 2, rule: "bits", js: (a, b) => a | b },
   xor: { arity: 2, rule: "bits", js: (a, b) => a ^ b },
-  shiftLeft: { arity: 2, rule: "bits", js: (a, b) => (b >= 32 ? 0 : a << b) },
-  shiftRight: { arity: 2, rule: "bits", js: (a, b) => (b >= 32 ? 0 : a >>> b) },
+  shiftLeft: { arity: 2, rule: "integer", js: (a, b) => (b >= 32 ? 0 : a << b) },
+  shiftRight: { arity: 2, rule: "integer", js: (a, b) => (b >= 32 ? 0 : a >>> b) },
   where: { arity: 3, rule: "select", js: (a, b, c) => (a !== 0 ? b : c) },
 } as const satisfies Record<string, ScalarRow>;
 
@@ -105,6 +115,7 @@ const accepts = {
   compare: () => true,
   classify: (d: DType) => isFloat(d),
   bits: (d: DType) => !isFloat(d),
+  integer: (d: DType) => isInteger(d),
   select: () => true,
   cast: () => true,
 } satisfies { [R in DTypeRule]: (d: DType) => boolean };
@@ -116,6 +127,7 @@ const wanted = {
   compare: "any dtype",
   classify: "floating-point tensors",
   bits: "bool or integer tensors",
+  integer: "integer tensors",
   select: "any dtype",
   cast: "any dtype",
 } satisfies { [R in DTypeRule]: string };

@@ -1,11 +1,12 @@
-import { memory, tensor, Tensor, type DeviceName, type TensorData } from "@switchyard/tensor";
+import { tensor, Tensor, type DeviceName, type TensorData } from "@switchyard/tensor";
 import {
   describe,
-  largestOwners,
   leafStorage,
+  ledgerOf,
   nodeInputs,
   sameShape,
   topologicalOrder,
+  type Owner,
 } from "@switchyard/tensor/graph";
 import { treeLeaves } from "../tree.ts";
 import { describeDifference, difference, identical, type Elements } from "./compare.ts";
@@ -44,7 +45,9 @@ async function compare(
 const verdict = (pass: boolean, message: string): MatchResult => ({ pass, message: () => message });
 
 const devices: readonly DeviceName[] = ["cpu", "wasm", "webgpu"];
-const liveTensors = (): number => devices.reduce((sum, device) => sum + memory(device).liveTensors, 0);
+
+/** What is alive on any device, by allocation, with who made it. */
+const alive = (): Map<object, Owner> => new Map(devices.flatMap((device) => [...ledgerOf(device).owners]));
 
 /** Storages made since node `since` that a tree needs. */
 function heldBy(tree: unknown, since: number): number {
@@ -55,6 +58,9 @@ function heldBy(tree: unknown, since: number): number {
   return new Set(nodes.filter((node) => node.id > since).flatMap((node) => leafStorage(node) ?? [])).size;
 }
 
+const nameOf = ({ op, scope, line }: Owner): string =>
+  [op, scope && `in ${scope}`, line && `at ${line}`].filter(Boolean).join(" ");
+
 /** Makes V8 feel memory, and lets finalizers run. */
 async function collect(): Promise<void> {
   const felt = new ArrayBuffer(64 * 2 ** 20);
@@ -62,16 +68,6 @@ async function collect(): Promise<void> {
 }
 
 const mostCollections = 25;
-
-/** How many tensors are alive once three collections in a row freed none. */
-async function settled(): Promise<number> {
-  let least = liveTensors();
-  for (let idle = 0; idle < 3; idle++) {
-    await collect();
-    if (liveTensors() < least) [least, idle] = [liveTensors(), -1];
-  }
-  return least;
-}
 
 /** For `expect.extend`. All are asynchronous: `await expect(x).toEqualTensor(y)`. */
 export const matchers = {
@@ -95,15 +91,15 @@ export const matchers = {
   /** A function, after whose end and a collection no tensor made inside is alive but what it returned. */
   async toHaveNoLeaks(received: unknown): Promise<MatchResult> {
     if (typeof received !== "function") return verdict(false, "toHaveNoLeaks: expected a function to run");
-    const before = await settled();
+    const before = alive();
     const since = tensor(0, { device: "cpu" }).node.id;
     const result: unknown = await (received as () => unknown)();
-    const leaked = (): number => liveTensors() - before - heldBy(result, since);
-    for (let turn = 0; turn < mostCollections && leaked() > 0; turn++) await collect();
-    const count = leaked();
-    const owners = devices.map((device) => largestOwners(device)).filter((line) => line !== "");
-    return count > 0
-      ? verdict(false, `toHaveNoLeaks: ${count} tensors are still alive; alive now: ${owners.join("; ")}`)
+    const kept = heldBy(result, since);
+    const leaked = (): Owner[] => [...alive()].filter(([cell]) => !before.has(cell)).map(([, owner]) => owner);
+    for (let turn = 0; turn < mostCollections && leaked().length > kept; turn++) await collect();
+    const owners = leaked();
+    return owners.length > kept
+      ? verdict(false, `toHaveNoLeaks: ${owners.length - kept} tensors leaked, among ${owners.map(nameOf).join(", ")}`)
       : verdict(true, "toHaveNoLeaks: expected a leak, and nothing made inside is alive");
   },
 };

@@ -8,7 +8,7 @@ export interface Allocation {
 }
 
 export interface RunRequest {
-  /** What to compute, distinct nodes on this device; leaves among what they need have their storage attached. */
+  /** What to compute, on this device; the leaves it needs are in place. A node asked for twice gets two results. */
   readonly roots: readonly AnyNode[];
   /** Storages that nothing needs after this run, so that a result may be written in place of one. */
   readonly donated: ReadonlySet<Storage>;

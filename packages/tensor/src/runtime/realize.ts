@@ -52,7 +52,7 @@ export function submit(
     storage.pin();
     storage.ready = promise;
   }
-  enqueue(device, { targets, leaves, transfers, donated, settle: { resolve, reject } });
+  submitWhenReady(device, { targets, leaves, transfers, donated, settle: { resolve, reject } });
   return { storages: targets.map((t) => t.storage), done: promise };
 }
 
@@ -82,6 +82,23 @@ function consumerOf(leaf: AnyNode, roots: readonly AnyNode[]): AnyNode {
 export const opName = (node: AnyNode): string =>
   node.op === "map" ? node.attrs.fn : node.op === "reduce" ? node.attrs.op : node.op;
 
+/**
+ * Puts a request in its device's queue: at once, or, if it reads what comes from another device, when that has arrived. It
+ * must not wait in the queue, where work that it waits for may come after it.
+ */
+function submitWhenReady(device: DeviceName, request: Request): void {
+  const waits = [...request.transfers.map(arrive), ...request.leaves.flatMap((leaf) => leaf.delayed ?? [])];
+  if (waits.length === 0) return enqueue(device, request);
+  const delayed = Promise.all(waits).then(
+    () => enqueue(device, request),
+    (error) => {
+      fail([request], error);
+      unpin([request]);
+    },
+  );
+  for (const { storage } of request.targets) storage.delayed = delayed;
+}
+
 function enqueue(device: DeviceName, request: Request): void {
   let queue = queues.get(device);
   if (!queue) queues.set(device, (queue = { pending: [], tail: Promise.resolve() }));
@@ -110,38 +127,40 @@ function independent(requests: readonly Request[]): Request[][] {
 
 /** Turns the requests of one turn into one run. */
 async function flush(device: DeviceName, requests: readonly Request[]): Promise<void> {
-  const targets = requests.flatMap((r) => r.targets);
-  const unpin = (): void => {
-    for (const { leaves } of requests) for (const leaf of leaves) leaf.unpin();
-    for (const { storage } of targets) storage.unpin();
-  };
   try {
     const backend = await backendOf(device);
     if (underPressure(device)) await provokeCollection(device);
-    for (const node of requests.flatMap((r) => r.transfers)) await arrive(node, backend);
-    for (const leaf of requests.flatMap((r) => r.leaves)) place(leaf, backend);
-    const done = run(backend, requests, targets);
-    unpin();
+    for (const { leaves, transfers } of requests) {
+      for (const leaf of leaves) place(leaf, backend);
+      for (const node of transfers) place(leafStorage(node)!, backend);
+    }
+    const done = run(backend, requests);
+    unpin(requests);
     done.then(
       () => requests.forEach((r) => r.settle.resolve()),
       (error) => fail(requests, error),
     );
   } catch (error) {
     fail(requests, error);
-    unpin();
+    unpin(requests);
   }
 }
 
-function run(backend: Backend, requests: readonly Request[], targets: readonly Target[]): Promise<void> {
+function run(backend: Backend, requests: readonly Request[]): Promise<void> {
+  const targets = requests.flatMap((r) => r.targets);
   const donated = new Set(requests.flatMap((r) => r.donated));
-  const roots = [...new Set(targets.map((t) => t.node))];
-  const { allocations, done } = backend.run({ roots, donated });
+  const { allocations, done } = backend.run({ roots: targets.map((t) => t.node), donated });
   const inPlace = new Set(allocations);
   for (const storage of donated) if (storage.allocation && inPlace.has(storage.allocation)) storage.detach();
-  const free = (allocation: (typeof allocations)[number]): void => backend.free(allocation);
-  const given = new Map(roots.map((root, i) => [root, allocations[i]]));
-  for (const { node, storage } of targets) storage.attach(given.get(node)!, free);
+  targets.forEach(({ storage }, i) => storage.attach(allocations[i], (allocation) => backend.free(allocation)));
   return done;
+}
+
+function unpin(requests: readonly Request[]): void {
+  for (const { leaves, targets } of requests) {
+    for (const leaf of leaves) leaf.unpin();
+    for (const { storage } of targets) storage.unpin();
+  }
 }
 
 function fail(requests: readonly Request[], error: unknown): void {
@@ -151,20 +170,18 @@ function fail(requests: readonly Request[], error: unknown): void {
   }
 }
 
-/** Puts a leaf's elements on the device. */
+/** Puts a leaf's elements on the device. @throws what kept them from being computed. */
 function place(leaf: Storage, backend: Backend): void {
+  if (leaf.failure) throw leaf.failure;
   if (leaf.allocation || !leaf.host) return;
   leaf.attach(backend.upload(leaf.host, leaf.dtype), (allocation) => backend.free(allocation));
 }
 
-/** Brings a tensor over from another device. */
-async function arrive(node: AnyNode, backend: Backend): Promise<void> {
-  if (node.op !== "transfer") return;
-  if (!node.attrs.arrived.leaf) {
-    const data = await readNode(node.inputs[0]);
-    node.attrs.arrived.leaf = hostLeaf(node.device, node.shape, data, node.dtype, "to");
-  }
-  place(leafStorage(node.attrs.arrived.leaf)!, backend);
+/** Brings a tensor over from another device, once. */
+async function arrive(node: AnyNode): Promise<void> {
+  if (node.op !== "transfer" || node.attrs.arrived.leaf) return;
+  const data = await readNode(node.inputs[0]);
+  node.attrs.arrived.leaf ??= hostLeaf(node.device, node.shape, data, node.dtype, "to");
 }
 
 /** A leaf over elements on the host; they move to the device with the first work that needs them. */

@@ -47,6 +47,8 @@ export class Storage {
   /** Settles when the elements are there; rejects with the error of the realize that failed. */
   ready: Promise<void> = Promise.resolve();
   failure: unknown;
+  /** While what this is computed from is still on its way from another device: settles when the work has been queued. */
+  delayed: Promise<void> | undefined;
   #pins = 0;
   #gone: { readonly how: string; readonly line?: string } | undefined;
   readonly #cell: Cell;
@@ -79,6 +81,7 @@ export class Storage {
     if (!this.#cell.ledger.owners.has(this.#cell)) return release(allocation);
     this.#cell.allocation = allocation;
     this.#cell.release = release;
+    this.delayed = undefined;
     this.host = undefined;
   }
 

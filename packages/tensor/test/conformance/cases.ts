@@ -41,6 +41,7 @@ const accepted: { [R in DTypeRule]: readonly DType[] } = {
   compare: all,
   classify: floats,
   bits: ["i32", "u32", "bool"],
+  integer: ["i32", "u32"],
   select: all,
   cast: all,
 };

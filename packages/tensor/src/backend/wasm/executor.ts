@@ -15,12 +15,12 @@ export interface Executor {
   /** How many threads will share a program's tiles. */
   readonly threads: number;
   /** Settles when the program is done. @throws {DeviceError} if there is no room for it. */
-  submit(program: Program, bindings: Omit<Bindings, "threads">): Promise<void>;
+  readonly submit: (program: Program, bindings: Omit<Bindings, "threads">) => Promise<void>;
   /** Settles when everything submitted so far is done, well or badly. */
-  drained(): Promise<void>;
+  readonly drained: () => Promise<void>;
   /** Gives memory back; what is in flight may still use it. */
-  free(block: Block): void;
-  shutdown(): Promise<void>;
+  readonly free: (block: Block) => void;
+  readonly shutdown: () => Promise<void>;
 }
 
 export interface ExecutorOptions {

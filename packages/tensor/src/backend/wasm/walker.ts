@@ -138,8 +138,13 @@ export function serve(
     }
     const { memory, barrier, scratch } = boot;
     for (const [kernel, module] of told.modules) {
-      const instance = new WebAssembly.Instance(module, { env: { memory }, math });
-      kernels[kernel] = instance.exports.run as RunTiles;
+      try {
+        kernels[kernel] = new WebAssembly.Instance(module, { env: { memory }, math }).exports.run as RunTiles;
+      } catch (error) {
+        kernels[kernel] = () => {
+          throw error;
+        };
+      }
     }
     // Another thread has grown the memory: growing by nothing makes this one notice.
     if (memory.buffer.byteLength < told.memoryBytes) memory.grow(0);

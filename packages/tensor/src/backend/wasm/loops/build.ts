@@ -9,17 +9,14 @@ import { costOfVector, orient } from "./orient.ts";
 import { findReuse, noReuse, operandsOf, type Reuse } from "./reuse.ts";
 import { spaceOf, type Space, type SpaceView } from "./space.ts";
 
-/** A kernel whose row may be one of many pieces: the first outer axis then counts pieces of `length` lanes or lines. */
-export interface Job {
-  readonly kernel: LoopKernel;
-  readonly pieces: boolean;
-  /** Buffers below 0 are temporaries of the launch: -1 is the first. */
-}
-
 export interface Built {
   readonly nest: Nest;
   readonly words: readonly Word[];
   readonly tiles: number;
+  /** The extent along the lanes, how much of it a tile takes, and how many lines the row has. */
+  readonly lanes: number;
+  readonly chunk: number;
+  readonly lines: number;
 }
 
 const product = (extents: readonly number[]): number => extents.reduce((a, b) => a * b, 1);
@@ -42,7 +39,9 @@ function wordList(): Words {
 }
 
 /**
- * Builds a nest. `cutLength`: see `Nest.cut`; in lanes or lines, by what the row's pieces are made of.
+ * Builds the nest of a kernel. Buffers below 0 are temporaries of the launches: -1 is the first.
+ *
+ * @param cutTo the length of the pieces, in lanes or lines, that the first outer axis counts (see `Nest.cut`).
  */
 export function build(kernel: LoopKernel, cutTo?: number): Built {
   const space = spaceOf(kernel, cutTo !== undefined);
@@ -55,9 +54,17 @@ export function build(kernel: LoopKernel, cutTo?: number): Built {
   const words = wordList();
   const width = kernel.stages.some((stage) => stage.body.some((step) => step.dtype === "f64")) ? 2 : 4;
   const cost = costOfVector(space, kernel, lanes);
-  const unroll = width === 4 && cost <= 8 ? 4 : 2;
+  const unroll = unrollFor(cost, width);
   const lineCount = product(lineExtents);
-  const tiling = tile({ lanes, cost, unroll: unroll * width, points: product(pointExtents), lanesExtent, lineCount });
+  const tiling = tile({
+    lanes,
+    cost,
+    unroll: unroll * width,
+    points: product(pointExtents),
+    lanesExtent,
+    lineCount,
+    strided: isTransposed(kernel, space, lanes),
+  });
   const extents = {
     points: words.int(product(pointExtents)),
     pointsPerTile: words.int(tiling.pointsPerTile),
@@ -80,10 +87,12 @@ export function build(kernel: LoopKernel, cutTo?: number): Built {
     reuse.rows === 0 ? undefined : { rows: reuse.rows, bytes: words.int(Math.ceil(rowBytes / 16) * 16 + 16) };
 
   const views = accessTable(space, words, lanes, pointExtents.length);
-  const stages = kernel.stages.map((stage, i) => buildStage(stage, i, reuse, views, words));
+  const stages = kernel.stages.map((stage, i) => ({
+    ...buildStage(stage, i, reuse, views, words),
+    unroll: lanes === "row" ? unrollFor(costOfVector(space, { ...kernel, stages: [stage] }, lanes), width) : unroll,
+  }));
   const nest: Nest = {
     width,
-    unroll,
     lanes,
     points,
     lines,
@@ -93,8 +102,11 @@ export function build(kernel: LoopKernel, cutTo?: number): Built {
     stages,
     ...(cache && { cache }),
   };
-  return { nest, words: words.list, tiles: tiling.tiles };
+  return { nest, words: words.list, tiles: tiling.tiles, lanes: lanesExtent, chunk: tiling.chunk, lines: lineCount };
 }
+
+/** Light code keeps more vectors in flight; heavy code would run out of registers. */
+const unrollFor = (cost: number, width: 2 | 4): number => (width === 4 && cost <= 8 ? 4 : 2);
 
 // ---- tiles ----
 
@@ -108,20 +120,40 @@ interface Extent {
   readonly points: number;
   readonly lanesExtent: number;
   readonly lineCount: number;
+  /** Some array is strided along the lanes. */
+  readonly strided: boolean;
 }
 
+/** Elements along the lanes of a block of a transposition: what the block touches fits the first-level cache, in whole lines. */
+const BLOCK_LANES = 16;
+
 /** How much a tile takes: whole points where the lanes are few, else chunks of the lanes of one point. */
-function tile({ lanes, cost, unroll, points, lanesExtent, lineCount }: Extent) {
+function tile({ lanes, cost, unroll, points, lanesExtent, lineCount, strided }: Extent) {
   const elements = 2 ** Math.round(Math.log2(Math.min(Math.max((4 * TILE_WORK) / Math.max(cost, 1), 1024), 16384)));
   if (lanes === "row") {
     const pointsPerTile = Math.max(1, Math.floor(elements / Math.max(lanesExtent * lineCount, 1)));
     return { pointsPerTile, chunk: lanesExtent, chunks: 1, tiles: Math.ceil(points / pointsPerTile) };
   }
   const columns = Math.max(unroll, Math.ceil(elements / Math.max(lineCount, 1) / unroll) * unroll);
-  const chunk = Math.min(columns, Math.max(lanesExtent, 1));
+  const chunk = Math.min(columns, Math.max(lanesExtent, 1), strided ? BLOCK_LANES : Infinity);
   const chunks = Math.ceil(lanesExtent / chunk);
-  const pointsPerTile = chunks > 1 ? 1 : Math.max(1, Math.floor(columns / Math.max(lanesExtent, 1)));
+  const pointsPerTile = Math.max(1, Math.floor(columns / chunk));
   return { pointsPerTile, chunk, chunks, tiles: Math.ceil(points / pointsPerTile) * chunks };
+}
+
+/** Whether an array is strided along the lanes, so that neighbouring points share its cache lines. */
+function isTransposed(kernel: LoopKernel, space: Space, lanes: "outer" | "row"): boolean {
+  const axis = space.axes.findLastIndex(({ over }) => over === lanes);
+  const isStrided = (view: View): boolean => Math.abs(space.views.get(view)?.strides[axis] ?? 0) > 1;
+  const hasRow = space.axes.some(({ over }) => over === "row");
+  return (
+    !hasRow &&
+    kernel.stages.some(
+      (stage) =>
+        stage.body.some((step) => (step.op === "load" || step.op === "gather") && isStrided(step.view)) ||
+        (stage.kind === "map" && stage.stores.some((store) => isStrided(store.view))),
+    )
+  );
 }
 
 // ---- views ----
@@ -187,7 +219,7 @@ function accessTable(space: Space, words: Words, lanes: "outer" | "row", pointRa
     memory(buffer, dtype, view) {
       const at = space.views.get(view);
       const unit = deviceBytes(dtype) as 4 | 8;
-      return entry(`${buffer}`, at, unit, at && baseOf(buffer, at.offset, words));
+      return entry(`${buffer}`, at, unit, at && baseOf(buffer, at.offset));
     },
     coordinate(view) {
       const at = space.views.get(view);
@@ -197,12 +229,13 @@ function accessTable(space: Space, words: Words, lanes: "outer" | "row", pointRa
   };
 }
 
-/** Buffers below 0 are temporaries of the kernel: -1 is the first. They are read and written from their start. */
-function baseOf(buffer: number, offset: number, _words: Words): Word {
-  return buffer < 0 ? { kind: "temporary", index: -1 - buffer } : { kind: "buffer", buffer, offset };
-}
+/** Temporaries are read and written from their start. */
+const baseOf = (buffer: number, offset: number): Word =>
+  buffer < 0 ? { kind: "temporary", index: -1 - buffer } : { kind: "buffer", buffer, offset };
 
 // ---- stages ----
+
+type Unplaced = NestStage extends infer S ? (S extends unknown ? Omit<S, "unroll"> : never) : never;
 
 function buildStage(
   stage: LoopKernel["stages"][number],
@@ -210,7 +243,7 @@ function buildStage(
   reuse: Reuse,
   views: AccessTable,
   words: Words,
-): NestStage {
+): Unplaced {
   const stores = stage.kind === "map" ? stage.stores : [];
   const roots = stage.kind === "reduce" ? [stage.value] : stores.map((store) => store.value);
   const keeps = [...reuse.keeps[index]];

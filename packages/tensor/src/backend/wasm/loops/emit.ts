@@ -138,17 +138,17 @@ function lanesAlongRow(e: Emission, point: Point): void {
       writeOut(e, place, single, values);
       return;
     }
-    const total = stage.kind === "reduce" ? accumulator(e, stage.op, stage.dtype, e.nest.unroll, true) : undefined;
+    const total = stage.kind === "reduce" ? accumulator(e, stage.op, stage.dtype, stage.unroll, true) : undefined;
     walk(e, "lines", point.fromLine, point.toLine, cursors, (here, line) => {
       const prepared = noValues();
       evaluate(e, { stage, traits, cursors: here, reduced }, prepared, (i) => traits.uniform[i]);
       const vectors = (from: I32, to: I32): void =>
-        walkLanes(e, from, to, (window) => {
+        walkLanes(e, from, to, stage.unroll, (window) => {
           const cached = cacheRows(e, i32.add(i32.mul(line.index, e.word(e.nest.extents.lanes)), window.v), 4);
           const place: Place = { stage, traits, cursors: windowCursors(e, here, window), window, reduced, cached };
           vectorOfRow(e, place, intoWindow(e, stage, prepared, window), total);
         });
-      if (total?.blocked) inBlocks(e, total, point.first, point.last, BLOCK * e.nest.unroll * e.nest.width, vectors);
+      if (total?.blocked) inBlocks(e, total, point.first, point.last, BLOCK * stage.unroll * e.nest.width, vectors);
       else vectors(point.first, point.last);
     });
     if (total) reduced.set(index, total.finish());
@@ -218,7 +218,7 @@ function lanesAcrossPoints(e: Emission, point: Point): void {
     }
     return { stage, traits, cursors, prepared };
   });
-  walkLanes(e, point.first, point.last, (window) => {
+  walkLanes(e, point.first, point.last, e.nest.stages[0].unroll, (window) => {
     const reduced = new Map<number, readonly Vector[]>();
     stages.forEach(({ stage, traits, cursors, prepared }, index) => {
       const place: Place = { stage, traits, cursors: windowCursors(e, cursors, window), window, reduced };

@@ -12,8 +12,6 @@ export type Slot = number;
 export interface Nest {
   /** Lanes of a vector: 4, or 2 if anything is f64. */
   readonly width: 2 | 4;
-  /** Vectors per turn of the main loop. */
-  readonly unroll: number;
   /** Whether the lanes run along the last outer axis or along the last axis of the row. */
   readonly lanes: "outer" | "row";
   /** Extents of the outer axes that are looped over: all but that of the lanes. A point is one position of them. */
@@ -84,6 +82,8 @@ export type Step = { readonly dtype: DType } & (
 );
 
 export type NestStage = {
+  /** Vectors per turn of the main loop; one number for all stages if the lanes run across points. */
+  readonly unroll: number;
   readonly body: readonly Step[];
   /** Values to keep for later stages. */
   readonly keeps: readonly { readonly value: number; readonly row: number }[];

@@ -1,14 +1,18 @@
 /** Chooses the axis that runs across the lanes of a vector, and the order of the other axes. */
 import type { Instruction, LoopKernel, Store } from "../../../schedule/plan.ts";
+import { sizeOf } from "../../../shape.ts";
 import { costOf } from "./scalarOps.ts";
 import { addUnit, mergeAxes, moveAxis, type Space } from "./space.ts";
 
 /** Prices in additions of a vector: rough, and only compared. */
-const STRIDED = 6;
-const SCATTERED = 10;
+const STRIDED = 8;
+const SCATTERED = 12;
 const LINE = 10;
 const FOLD = 14;
-const PARTIAL = 2.5;
+/** Loading lane by lane what does not fill a vector. */
+const PARTIAL = 3;
+/** Longer axes are all alike, so that the choice, and with it the module, does not change with every shape. */
+const LONG = 16;
 
 interface Body {
   readonly body: readonly Instruction[];
@@ -42,41 +46,46 @@ function varying(space: Space, body: readonly Instruction[], axis: number): bool
 }
 
 /** What a vector along an axis costs: its memory accesses, and the arithmetic of lanes that differ. */
-function vectorCost(space: Space, bodies: readonly Body[], axis: number): number {
-  let cost = 0;
+function vectorCost(space: Space, bodies: readonly Body[], axis: number): { memory: number; arithmetic: number } {
+  let memory = 0;
+  let arithmetic = 0;
   const seen = new Set<string>();
   const price = (buffer: number, key: Store["view"]): void => {
     const view = space.views.get(key);
     const stride = view?.strides[axis] ?? 0;
     const name = `${buffer}:${view?.offset}:${view?.strides}`;
-    if (!seen.has(name)) cost += stride === 0 ? 0.25 : stride === 1 ? 1 : STRIDED;
+    if (!seen.has(name)) memory += stride === 0 ? 0.25 : stride === 1 ? 1 : STRIDED;
     seen.add(name);
   };
   for (const { body, stores } of bodies) {
     const varies = varying(space, body, axis);
     body.forEach((step, i) => {
       if (step.op === "load" || (step.op === "gather" && !varies[step.index])) price(step.buffer, step.view);
-      else if (step.op === "gather") cost += SCATTERED;
-      else if (step.op === "map" && varies[i]) cost += costOf(step.fn, body[step.args[0]].dtype);
+      else if (step.op === "gather") memory += SCATTERED;
+      else if (step.op === "map" && varies[i]) arithmetic += costOf(step.fn, body[step.args[0]].dtype);
     });
     for (const store of stores) price(store.buffer, store.view);
   }
-  return cost;
+  return { memory, arithmetic };
 }
 
 /** The cost of one element if lanes run along `axis`. */
 function elementCost(space: Space, kernel: LoopKernel, bodies: readonly Body[], axis: number): number {
-  const { extent, over } = space.axes[axis];
-  const vectors = Math.floor(extent / 4) + (extent % 4 ? PARTIAL : 0);
-  const rowSize = space.axes.reduce((size, a) => (a.over === "row" ? size * a.extent : size), 1);
+  const { over } = space.axes[axis];
+  const extent = Math.min(space.axes[axis].extent, LONG);
+  const rowSize = Math.min(sizeOf(space.axes.filter((a) => a.over === "row").map((a) => a.extent)), LONG) || 1;
   const folds = over === "row" ? kernel.stages.filter((stage) => stage.kind === "reduce").length : 0;
-  const perLine = over === "row" ? LINE / extent : LINE / (4 * rowSize);
-  return (vectorCost(space, bodies, axis) * vectors) / extent + perLine + (FOLD * folds) / Math.max(rowSize, 1);
+  const { memory, arithmetic } = vectorCost(space, bodies, axis);
+  const partial = extent % 4 ? 1 : 0;
+  const vectors = Math.floor(extent / 4);
+  const perVector = (arithmetic * (vectors + partial) + memory * (vectors + PARTIAL * partial)) / extent;
+  return perVector + (over === "row" ? LINE / extent : LINE / (4 * rowSize)) + (FOLD * folds) / rowSize;
 }
 
 /** Cost in additions of one vector of the kernel along its last axis of `lanes`. */
 export function costOfVector(space: Space, kernel: LoopKernel, lanes: "outer" | "row"): number {
-  return vectorCost(space, mainBodies(kernel), lastOf(space, lanes));
+  const { memory, arithmetic } = vectorCost(space, mainBodies(kernel), lastOf(space, lanes));
+  return memory + arithmetic;
 }
 
 const lastOf = (space: Space, over: "outer" | "row"): number => space.axes.findLastIndex((axis) => axis.over === over);

@@ -43,6 +43,7 @@ interface Accepted extends Record<DTypeRule, DType> {
   numeric: Exclude<DType, "bool">;
   classify: FloatDType;
   bits: "i32" | "u32" | "bool";
+  integer: "i32" | "u32";
 }
 
 const SIGN32 = -0x80000000;
@@ -286,8 +287,8 @@ const table = {
   and: bitwise((_c, a, b) => v128.and(a, b)),
   or: bitwise((_c, a, b) => v128.or(a, b)),
   xor: bitwise((_c, a, b) => v128.xor(a, b)),
-  shiftLeft: { i32: shift("shl", tooFarI32), u32: shift("shl", tooFarU32), bool: same },
-  shiftRight: { i32: shift("shr_u", tooFarI32), u32: shift("shr_u", tooFarU32), bool: (_c, a, b) => v128.andnot(a, b) },
+  shiftLeft: { i32: shift("shl", tooFarI32), u32: shift("shl", tooFarU32) },
+  shiftRight: { i32: shift("shr_u", tooFarI32), u32: shift("shr_u", tooFarU32) },
   where: {
     f32: select32,
     f64: (c, a, b, d) => v128.bitselect(b, d, widen(c, a)),

@@ -1,8 +1,6 @@
 /** The index space of a kernel made simple: no axes of extent 1, no two axes that every view walks as one. */
 import { internal } from "../../../errors.ts";
-import { sizeOf } from "../../../shape.ts";
 import type { LoopKernel, View } from "../../../schedule/plan.ts";
-import type { Shape } from "../../../types.ts";
 
 /** A view over the axes of a space: its strides and, where it is padded along an axis, the coordinates that hold elements. */
 export interface SpaceView {
@@ -30,16 +28,13 @@ export interface Space {
  * @param pieces whether the first outer axis counts the pieces of a row that was cut.
  */
 export function spaceOf(kernel: LoopKernel, pieces: boolean): Space {
-  const row: Shape = sizeOf(kernel.row) === 0 ? [0] : kernel.row;
   const axes: Axis[] = [
     ...kernel.outer.map((extent, i) => ({ extent, over: "outer", pinned: pieces && i === 0 }) as const),
-    ...row.map((extent) => ({ extent, over: "row", pinned: false }) as const),
+    ...kernel.row.map((extent) => ({ extent, over: "row", pinned: false }) as const),
   ];
   const views: Space["views"] = new Map();
-  const emptied = row !== kernel.row;
   const add = (key: View["bounds"] | View, view: Partial<View>): void => {
-    const pad = <T>(values: readonly T[] | undefined, none: T): T[] =>
-      axes.map((_, i) => (emptied && i >= kernel.outer.length ? none : (values?.[i] ?? none)));
+    const pad = <T>(values: readonly T[] | undefined, none: T): T[] => axes.map((_, i) => values?.[i] ?? none);
     views.set(
       key,
       clipped(axes, {

@@ -99,8 +99,8 @@ function boundedCursor({ f, word }: Emission, { start, strides, bounds }: Track,
   return { at: place, mask: f.let(start.mask ? v128.and(own, start.mask) : own) };
 }
 
-/** Visits the elements `[from, to)` along the lanes: unrolled vectors, then single ones, then what is left. */
-export function walkLanes(e: Emission, from: I32, to: I32, visit: (window: Window) => void): void {
+/** Visits the elements `[from, to)` along the lanes: `unroll` vectors at a time, then single ones, then what is left. */
+export function walkLanes(e: Emission, from: I32, to: I32, vectors: number, visit: (window: Window) => void): void {
   const { f, nest } = e;
   const { width } = nest;
   const v = f.let(from);
@@ -111,7 +111,7 @@ export function walkLanes(e: Emission, from: I32, to: I32, visit: (window: Windo
     to: end,
     bytes: { 4: f.let(i32.shl(v, 2)), 8: f.let(i32.shl(v, 3)) },
   });
-  for (const unroll of new Set([nest.unroll, 1])) {
+  for (const unroll of new Set([vectors, 1])) {
     const limit = f.let(i32.sub(end, unroll * width - 1));
     f.while(i32.lt_s(v, limit), () => {
       visit(window(unroll));

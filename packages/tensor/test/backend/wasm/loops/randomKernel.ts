@@ -140,8 +140,10 @@ function generate(
   };
 
   const loads: { space: string; step: Instruction }[] = [];
+  const rowBodies: (readonly Instruction[])[] = [];
   const body = (space: Shape, over: string, reduces: readonly { stage: number; dtype: DType }[]): Instruction[] => {
-    const steps: Instruction[] = [];
+    // A stage often repeats what an earlier one computes.
+    const steps: Instruction[] = over === "row" && rowBodies.length > 0 && chance(40) ? [...pick(rowBodies)] : [];
     const ofDType = (dtype: DType): number[] => steps.flatMap((s, i) => (s.dtype === dtype ? [i] : []));
     const source = (dtype: DType): void => {
       const reusable = loads.filter((l) => l.space === over && l.step.dtype === dtype);
@@ -193,6 +195,7 @@ function generate(
         steps.push({ op: "map", fn, dtype, args });
       }
     }
+    if (over === "row") rowBodies.push(steps);
     return steps;
   };
 
