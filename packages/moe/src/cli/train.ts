@@ -258,6 +258,6 @@ async function showSample(
     key,
   }))
     ids.push(id);
-  const { decode } = corpus.tokenizer;
-  reporter.show({ event: "sample", when, prompt: decode(prompt), text: decode(ids) });
+  const { tokenizer } = corpus;
+  reporter.show({ event: "sample", when, prompt: tokenizer.decode(prompt), text: tokenizer.decode(ids) });
 }

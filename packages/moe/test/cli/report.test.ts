@@ -20,8 +20,8 @@ function shown(writes: string[]): string[] {
   const lines: string[] = [];
   let row = 0;
   for (const write of writes) {
-    const up = /\u001b\[(\d+)A/.exec(write);
-    row -= up ? Number(up[1]) : 0;
+    const [, up = "0"] = /\[(\d+)A/.exec(write) ?? []; // how far the cursor goes up
+    row -= Number(up);
     lines.length = row;
     const text = stripVTControlCharacters(write).replaceAll("\r", "").split("\n");
     for (const [i, line] of text.entries()) lines[row + i] = line;
@@ -77,9 +77,9 @@ describe("the picture on a terminal", () => {
 
 describe("lines", () => {
   test("come about twenty times in a run of any length, the first and last step among them", () => {
-    const { wants } = plainReporter(() => {});
+    const reporter = plainReporter(() => {});
     for (const steps of [1, 7, 20, 600, 12_345]) {
-      const shownSteps = Array.from({ length: steps }, (_, i) => i + 1).filter((step) => wants(step, steps));
+      const shownSteps = Array.from({ length: steps }, (_, i) => i + 1).filter((step) => reporter.wants(step, steps));
       expect(shownSteps.length).toBeLessThanOrEqual(21);
       expect([shownSteps[0], shownSteps.at(-1)]).toEqual([1, steps]);
     }

@@ -20,7 +20,7 @@ describe("characterTokenizer", () => {
       const tokenizer = characterTokenizer(vocabularyOf(text));
       const ids = tokenizer.encode(text);
       expect(tokenizer.decode(ids)).toBe(text);
-      expect(ids.length).toBe([...text].length);
+      expect(ids.length).toBe(Array.from(text).length);
       expect(Math.max(...ids)).toBe(tokenizer.size - 1);
     },
   );
