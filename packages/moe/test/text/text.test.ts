@@ -77,7 +77,7 @@ describe("batches", () => {
     const starts = new Set<number>();
     const batches = randomBatches(ids.subarray(0, 8), { batch: 64, context: 5 }, 0);
     for (const row of (await batches(0).tokens.toArray()) as number[][]) starts.add(row[0]);
-    expect([...starts].toSorted()).toEqual([0, 1, 2]);
+    expect([...starts].toSorted((a, b) => a - b)).toEqual([0, 1, 2]);
   });
 
   test("successive batches go through the text once", async () => {
