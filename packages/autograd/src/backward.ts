@@ -1,4 +1,4 @@
-import type { Tensor } from "@switchyard/tensor";
+import { internal, type Tensor } from "@switchyard/tensor";
 import {
   describe,
   fromNode,
@@ -55,16 +55,14 @@ export function backward<C>(
   classes: Classes<C>,
 ): readonly ByClass<C>[] {
   const wanted = new Set(targets);
-  const order = dependents(
-    seeds.map((seed) => seed.node),
-    wanted,
-  );
+  const roots = seeds.map((seed) => seed.node);
+  const order = dependents(roots, wanted);
   const onPath = new Set(order);
   const cotangents = new Map<AnyNode, ByClass<C>>();
   const give = (node: AnyNode, cls: C, ct: Tensor): void => {
-    const held = cotangents.get(node) ?? new Map<C, Tensor>();
-    const before = held.get(cls);
-    cotangents.set(node, held.set(cls, before ? before.add(ct) : ct));
+    let held = cotangents.get(node);
+    if (!held) cotangents.set(node, (held = new Map()));
+    addTo(held, cls, ct);
   };
   const recomputation = createRecomputation();
   for (const seed of seeds) give(seed.node, seed.class, seed.ct);
@@ -77,28 +75,27 @@ export function backward<C>(
       const inputs = node.inputs.map((x) => fromNode(recomputation.valueOf(x)));
       const output = fromNode(recomputation.valueOf(node));
       for (const [cls, ct] of beyond(node, arrived, classes)) {
-        const given = (vjpRules[node.op] as VjpRule<never>)(ct, node as never, inputs, output);
-        for (const [i, x] of node.inputs.entries()) {
-          const cotangent = onPath.has(x) && isFloat(x.dtype) ? given[i] : undefined;
-          if (!cotangent) continue;
-          const value = typeof cotangent === "function" ? cotangent() : cotangent;
-          checkFits(node, value, x);
-          give(x, classes.arriving(x, node, cls), value);
-        }
+        const rule = vjpRules[node.op] as VjpRule<never>;
+        rule(ct, node as never, inputs, output).forEach((cotangent, i) => {
+          const x = node.inputs[i];
+          if (cotangent && onPath.has(x) && isFloat(x.dtype))
+            give(x, classes.arriving(x, node, cls), valueOf(cotangent, node, x));
+        });
       }
     });
   }
   return targets.map((target) => cotangents.get(target) ?? new Map<C, Tensor>());
 }
 
+function addTo<C>(held: ByClass<C>, cls: C, ct: Tensor): void {
+  const before = held.get(cls);
+  held.set(cls, before ? before.add(ct) : ct);
+}
+
 /** The cotangents under their classes beyond a node; those that become one class add up. */
 function beyond<C>(node: AnyNode, arrived: ByClass<C>, classes: Classes<C>): ByClass<C> {
   const out: ByClass<C> = new Map();
-  for (const [cls, ct] of arrived) {
-    const next = classes.beyond(node, cls);
-    const before = out.get(next);
-    out.set(next, before ? before.add(ct) : ct);
-  }
+  for (const [cls, ct] of arrived) addTo(out, classes.beyond(node, cls), ct);
   return out;
 }
 
@@ -107,7 +104,10 @@ const ruleProvenance = (node: AnyNode): Provenance => {
   return { scope, rule: { op: opName(node), id: node.id, scope, line } };
 };
 
-function checkFits(node: AnyNode, ct: Tensor, x: AnyNode): void {
+/** What a rule gave an input, which must fit it. */
+function valueOf(cotangent: Tensor | (() => Tensor), node: AnyNode, x: AnyNode): Tensor {
+  const ct = typeof cotangent === "function" ? cotangent() : cotangent;
   if (!sameShape(ct.shape, x.shape) || ct.dtype !== x.dtype || ct.device !== x.device)
-    throw new Error(`internal: the gradient rule of ${opName(node)} gave ${describe(ct)} for an input ${describe(x)}`);
+    throw internal(`the gradient rule of ${opName(node)} gave ${describe(ct)} for an input ${describe(x)}`);
+  return ct;
 }

@@ -1,6 +1,7 @@
 import { GradientError, tensor, type Tensor } from "@switchyard/tensor";
 import { topologicalOrder } from "@switchyard/tensor/graph";
 import { compareDerivative, smallStep, type Comparison, type Samples } from "./finiteDifferences.ts";
+import { indexAt } from "./testing/compare.ts";
 import { jvp, vjp } from "./vjp.ts";
 
 export type GradMode = "reverse" | "forward";
@@ -35,36 +36,48 @@ export async function checkDerivative(
   checking: Checking,
   level: number,
 ): Promise<void> {
-  const { modes, random, paths } = checking;
+  const { modes, random } = checking;
   const [ys, pullback] = vjp((zs: readonly Tensor[]) => f(zs), xs);
   const cts = cotangents(ys, random);
+  await checkLinear(ys, pullback, cts, checking);
   const values = await Promise.all(xs.map((x) => x.data()));
   const direction = values.map((v) => Float64Array.from(v, (x) => random() * Math.max(1, Math.abs(x))));
-  const along = direction.map((v, i) => tensor(v, { shape: xs[i].shape, device: "cpu" }));
-  await checkLinear(ys, pullback, cts, checking);
   const probe = prober(f, xs, values, cts, checking);
-  const [expected] = await probe([direction]);
+  const [projection] = await probe([direction]);
+  const [gradient] = pullback(cts);
+  const forward = (steps: readonly Float64Array[]): Promise<number> =>
+    inner(jvp((zs: readonly Tensor[]) => f(zs), [xs], [tensorsLike(xs, steps)])[1], cts).item();
   for (const mode of modes) {
-    const [gradient] = pullback(cts);
-    const forward = (tangents: readonly Tensor[]): Tensor =>
-      inner(jvp((zs: readonly Tensor[]) => f(zs), [xs], [tangents])[1], cts);
-    const projection = mode === "reverse" ? inner(gradient, along) : forward(along);
-    if (expected(await projection.item()).verdict === "agrees") continue;
+    const reverse = mode === "reverse";
+    const along = reverse ? inner(gradient, tensorsLike(xs, direction)).item() : forward(direction);
+    if (projection(await along).verdict === "agrees") continue;
     const entries = unitSteps(values);
-    const at = (e: Entry): Tensor[] => xs.map((x, i) => tensor(e.step[i], { shape: x.shape, device: "cpu" }));
-    const got =
-      mode === "reverse"
-        ? (await Promise.all(gradient.map((g) => g.data()))).flatMap((g) => [...g]).map((g, i) => g * entries[i].scale)
-        : await Promise.all(entries.map((e) => forward(at(e)).item()));
+    const got = reverse
+      ? (await Promise.all(gradient.map((g) => g.data()))).flatMap((g) => [...g]).map((g, i) => g * entries[i].scale)
+      : await Promise.all(entries.map((e) => forward(e.step)));
     const probes = await probe(entries.map((e) => e.step));
-    const wrong = entries.map((e, i) => ({ ...e, ...probes[i](got[i]) })).filter((e) => e.verdict === "differs");
-    if (wrong.length === 0) continue;
-    const worst = wrong.reduce((a, b) => (b.excess > a.excess ? b : a));
-    const place = `${paths[worst.leaf]}[${indexOf(worst.position, xs[worst.leaf].shape)}]`;
-    throw new GradientError(
-      `checkGrads: the ${mode} derivative of order ${level} is wrong in ${wrong.length} of ${entries.length} entries, worst by argument ${place}: expected ${worst.expected / worst.scale}, got ${worst.got / worst.scale}`,
-    );
+    const compared = entries.map((e, i) => ({ ...e, ...probes[i](got[i]) }));
+    throwWorst(compared, `the ${mode} derivative of order ${level}`, xs, checking);
   }
+}
+
+const tensorsLike = (xs: readonly Tensor[], data: readonly Float64Array[]): Tensor[] =>
+  xs.map((x, i) => tensor(data[i], { shape: x.shape, device: "cpu" }));
+
+/** @throws {GradientError} if an entry differs, naming the one furthest off. */
+function throwWorst(
+  entries: readonly (Entry & Comparison)[],
+  what: string,
+  xs: readonly Tensor[],
+  { paths }: Checking,
+): void {
+  const wrong = entries.filter((e) => e.verdict === "differs");
+  if (wrong.length === 0) return;
+  const worst = wrong.reduce((a, b) => (b.excess > a.excess ? b : a));
+  const place = `${paths[worst.leaf]}[${indexAt(worst.position, xs[worst.leaf].shape)}]`;
+  throw new GradientError(
+    `checkGrads: ${what} is wrong in ${wrong.length} of ${entries.length} entries, worst by argument ${place}: expected ${worst.expected / worst.scale}, got ${worst.got / worst.scale}`,
+  );
 }
 
 /** One input element and the step that moves it alone. */
@@ -96,11 +109,9 @@ function prober(
 ): (directions: readonly (readonly Float64Array[])[]) => Promise<((got: number) => Comparison)[]> {
   const sample = (direction: readonly Float64Array[], t: number): readonly Tensor[] =>
     f(
-      xs.map((x, i) =>
-        tensor(
-          Float64Array.from(values[i], (v, j) => v + t * direction[i][j]),
-          { shape: x.shape, device: "cpu" },
-        ),
+      tensorsLike(
+        xs,
+        values.map((v, i) => Float64Array.from(v, (x, j) => x + t * direction[i][j])),
       ),
     );
   return async (directions) => {
@@ -148,12 +159,3 @@ async function checkLinear(
 
 const inner = (as: readonly Tensor[], bs: readonly Tensor[]): Tensor =>
   as.map((a, i) => a.mul(bs[i]).sum()).reduce((sum, x) => sum.add(x));
-
-function indexOf(position: number, shape: readonly number[]): number[] {
-  const index: number[] = [];
-  for (const extent of shape.toReversed()) {
-    index.unshift(position % extent);
-    position = Math.floor(position / extent);
-  }
-  return index;
-}

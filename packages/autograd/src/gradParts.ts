@@ -52,7 +52,7 @@ export const gradParts =
   };
 
 /** The gradient of each parameter by class, without the zeros. */
-export function partsOf<P, O>(
+function partsOf<P, O>(
   { variables, loss }: TracedLoss<P, O>,
   { marks = [] }: GradPartsOptions,
 ): readonly ByClass<PathClass>[] {

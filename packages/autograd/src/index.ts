@@ -1,4 +1,4 @@
-export { call } from "./call.ts";
+export { call } from "@switchyard/tensor";
 export type { GradMode } from "./checkDerivative.ts";
 export { checkGrads, type CheckGradsOptions } from "./checkGrads.ts";
 export { checkpoint } from "./checkpoint.ts";

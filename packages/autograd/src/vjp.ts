@@ -27,7 +27,7 @@ export function vjp<A extends unknown[], O>(
     const seeds: Seed<null>[] = [];
     for (const [i, ct] of leavesAt("pullback", structure, cotangent).entries())
       if (isFloat(outs[i].dtype))
-        seeds.push({ node: outs[i].node, ct: checkLike("pullback", ct, outs[i], paths[i]), class: null });
+        seeds.push({ node: outs[i].node, ct: checkLike("cotangent", ct, outs[i], paths[i]), class: null });
     const arrived = backward(seeds, variables.nodes, whole);
     const primalLeaves = treeFlatten(primals)[0];
     return treeUnflatten(
@@ -57,16 +57,18 @@ export function jvp<A extends unknown[], O>(f: (...primals: A) => O, primals: A,
   };
   // The pullback is linear, so where its own pullback is taken does not matter.
   const [, pushforward] = vjp((...cts: Tensor[]) => pullback(merge(cts, (x) => x)), ...floats.map(zerosLike));
-  return [out, merge(pushforward(tangents), zerosLike)];
+  const [leaves, primalStructure] = treeFlatten(primals);
+  const paths = treePaths(primals);
+  const given = leavesAt("jvp", primalStructure, tangents).map((t, i) => checkLike("tangent", t, leaves[i], paths[i]));
+  return [out, merge(pushforward(treeUnflatten(primalStructure, given)), zerosLike)];
 }
 
 /** A cotangent or tangent, if it has the shape and dtype of what it belongs to. */
-function checkLike(op: string, ct: unknown, like: Tensor, path: string): Tensor {
-  if (ct instanceof Tensor && sameShape(ct.shape, like.shape) && ct.dtype === like.dtype) return ct;
-  const got = ct instanceof Tensor ? describe(ct) : String(ct);
-  throw new GradientError(
-    `${op}: the cotangent of ${describe(like)} at ${path || "the root"} does not fit, got ${got}`,
-  );
+function checkLike(kind: "cotangent" | "tangent", given: unknown, like: Tensor, path: string): Tensor {
+  if (given instanceof Tensor && sameShape(given.shape, like.shape) && given.dtype === like.dtype) return given;
+  const got = given instanceof Tensor ? describe(given) : String(given);
+  const op = kind === "cotangent" ? "pullback" : "jvp";
+  throw new GradientError(`${op}: the ${kind} of ${describe(like)} at ${path || "the root"} does not fit, got ${got}`);
 }
 
 /** @throws {GradientError} for a Promise: what an async function computes later is no part of the graph. */

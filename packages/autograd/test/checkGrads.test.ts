@@ -120,8 +120,8 @@ describe("checkGrads rejects", () => {
 test("the default float is f32 again after a check, also one that threw", async () => {
   await expect(
     checkGrads(
-      (_: Tensor) => {
-        throw new RangeError("mine");
+      (v: Tensor) => {
+        throw new RangeError(`mine, of ${v.shape}`);
       },
       [x],
     ),

@@ -1,6 +1,6 @@
 import { fc, test } from "@fast-check/vitest";
 import { init, tensor, type Tensor } from "@switchyard/tensor";
-import { topologicalOrder, type AnyNode } from "@switchyard/tensor/graph";
+import { topologicalOrder } from "@switchyard/tensor/graph";
 import { checkGrads, checkpoint, grad, treeLeaves } from "@switchyard/autograd";
 import { expect } from "vitest";
 
@@ -48,21 +48,14 @@ test.prop([values, values, values])(
 
 const dataOf = (tree: unknown): Promise<unknown[]> => Promise.all(treeLeaves(tree).map((t) => t.data()));
 
-const count = (roots: readonly AnyNode[], fn: string): number =>
-  topologicalOrder(roots).filter((n) => n.op === "map" && n.attrs.fn === fn).length;
-
-test("the body runs again for the gradient, after the cotangent of its results", () => {
+test("the gradient computes the body again, after the cotangent of its results, and needs nothing kept from it", () => {
   const p = params([1, 2, 3, 4], [1, 0, 0, 1]);
-  const f = (q: Params): Tensor => checkpoint(block)(q, p.w).out.sum();
-  const grads = treeLeaves(grad(f)(p)).map((g) => g.node);
-  const [plain] = [treeLeaves(grad((q: Params) => block(q, p.w).out.sum())(p)).map((g) => g.node)];
-  // Once where the cotangent needs the value, once more where the gradient does: the first is dead without the loss.
-  expect(count(plain, "tanh")).toBe(1);
-  expect(topologicalOrder(grads).filter((n) => n.op === "after").length).toBeGreaterThan(0);
-  for (const node of topologicalOrder(grads)) {
-    if (node.op !== "map" || node.attrs.fn !== "tanh") continue;
-    expect(topologicalOrder([node]).some((n) => n.op === "after")).toBe(true);
-  }
+  const grads = grad((q: Params) => checkpoint(block)(q, p.w).out.sum())(p);
+  const tanhs = topologicalOrder(treeLeaves(grads).map((g) => g.node)).filter(
+    (n) => n.op === "map" && n.attrs.fn === "tanh",
+  );
+  expect(tanhs).toHaveLength(1);
+  expect(topologicalOrder(tanhs).some((n) => n.op === "after")).toBe(true);
 });
 
 test("a tensor that the body closes over has its gradient too", async () => {

@@ -12,3 +12,47 @@ export { makeRouting, type RoutingParts } from "./routing/makeRouting.ts";
 export { noisyTopK, type NoisyTopKOptions, type NoisyTopKParams } from "./routing/noisyTopK.ts";
 export type { RouteOptions, Router, RouterSizes, Routing, Slots, TokenRouting } from "./routing/routing.ts";
 export { softmaxTopK, type GateParams, type SoftmaxTopKOptions } from "./routing/softmaxTopK.ts";
+export { loadSafetensors, saveSafetensors, type ByteSource } from "./interop/safetensors.ts";
+export {
+  attention,
+  type Attention,
+  type AttentionCache,
+  type AttentionOptions,
+  type AttentionParams,
+} from "./layers/attention.ts";
+export { embedding, type Embedding, type EmbeddingOptions, type EmbeddingParams } from "./layers/embedding.ts";
+export {
+  feedForward,
+  type FeedForward,
+  type FeedForwardOptions,
+  type FeedForwardParams,
+} from "./layers/feedForward.ts";
+export { linear, type Linear, type LinearOptions, type LinearParams } from "./layers/linear.ts";
+export { lstm, type Lstm, type LstmOptions, type LstmParams, type LstmState } from "./layers/lstm.ts";
+export {
+  normalization,
+  type Normalization,
+  type NormalizationOptions,
+  type NormalizationParams,
+  type NormKind,
+} from "./layers/normalization.ts";
+export { generate, type GenerateOptions, type SamplingOptions } from "./models/generate.ts";
+export type { LanguageModel, LossOptions, Model } from "./models/model.ts";
+export {
+  transformer,
+  type Transformer,
+  type TransformerCache,
+  type TransformerLayerParams,
+  type TransformerLoss,
+  type TransformerMoeOptions,
+  type TransformerOptions,
+  type TransformerOutput,
+  type TransformerParams,
+} from "./models/transformer.ts";
+export { randomBatches, successiveBatches, type BatchSizes, type TextBatch } from "./text/batches.ts";
+export { corpusOf, decodeText, type Corpus, type CorpusOptions } from "./text/corpus.ts";
+export { textEntropies, type TextEntropies } from "./text/entropy.ts";
+export { characterTokenizer, vocabularyOf, type CharacterTokenizer, type Tokenizer } from "./text/tokenizer.ts";
+export { loadCheckpoint, saveCheckpoint } from "./training/checkpoint.ts";
+export { evaluate, type EvaluateOptions, type Evaluation } from "./training/evaluate.ts";
+export { train, type Report, type Run, type TrainOptions } from "./training/train.ts";

@@ -1,1 +1,2 @@
-export {};
+export { run } from "./cli/program.ts";
+export { createRun, newestRun, readRun, type ModelSizes, type RunConfig } from "./training/runDirectory.ts";

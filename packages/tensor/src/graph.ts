@@ -1,15 +1,17 @@
 // What packages built on the graph need: autograd, and tools that read what was written. Not for programs.
 export { apply, fullLike, iotaLike } from "./apply.ts";
-export { cloneNode, makeNode, topologicalOrder, type AnyNode, type Node } from "./node.ts";
+export { makeNode, topologicalOrder, type AnyNode, type Node } from "./node.ts";
 export type { Backward } from "./primitives/identities.ts";
 export type { Attrs, PrimitiveName } from "./primitives/index.ts";
 export { currentProvenance, withProvenance, type Provenance } from "./provenance.ts";
-export { leafStorage, nodeInputs, valueNode } from "./runtime/leaves.ts";
-export { opName } from "./runtime/realize.ts";
+export { leafStorage, nodeInputs, opName, valueNode } from "./runtime/leaves.ts";
 export { scalarOps, type ScalarOp } from "./scalar.ts";
 export { describe, normalizeAxis, sameShape, sizeOf } from "./shape.ts";
 export { fromNode } from "./tensor.ts";
 export { tensorLike } from "./creation.ts";
 export { tensorsIn } from "./realizeTree.ts";
 export { isFloat } from "./types.ts";
-export { withDefaults, type Defaults } from "./runtime/defaults.ts";
+export { defaultFloat, withDefaults, type Defaults } from "./runtime/defaults.ts";
+export { backendOf } from "./runtime/devices.ts";
+export { ledgerOf } from "./runtime/memory.ts";
+export type { Owner } from "./runtime/storage.ts";

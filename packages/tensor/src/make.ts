@@ -9,7 +9,14 @@ import { Tensor } from "./tensor.ts";
 import type { DeviceName, DType, Shape, TypedArray, TypedArrayOf } from "./types.ts";
 
 type DTypeOfArray<A> = { [D in DType]: A extends TypedArrayOf[D] ? D : never }[DType];
-type DTypeOfData<T> = T extends TypedArray ? DTypeOfArray<T> : T extends boolean | readonly boolean[] ? "bool" : "f32";
+type Booleans = boolean | readonly Booleans[];
+type DTypeOfData<T> = T extends TypedArray
+  ? DTypeOfArray<T>
+  : T extends readonly never[]
+    ? "f32"
+    : T extends Booleans
+      ? "bool"
+      : "f32";
 
 /**
  * A tensor from numbers, nested arrays, a typed array or booleans.

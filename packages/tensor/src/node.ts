@@ -54,9 +54,6 @@ export function makeNode<P extends PrimitiveName>(
   return node as unknown as AnyNode;
 }
 
-/** The same operation under a new identity: what `grad` differentiates by, so that closed-over tensors stay constants. */
-export const cloneNode = (node: AnyNode): AnyNode => ({ ...node, id: nextId++ });
-
 function mixedDevices(op: PrimitiveName, inputs: readonly AnyNode[]): DeviceError {
   const got = inputs.map((n) => `${describe(n)} on ${n.device}`).join(", ");
   return new DeviceError(`${op}: inputs live on different devices (got ${got}); move one with .to(device)`);

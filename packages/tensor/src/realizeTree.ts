@@ -18,7 +18,7 @@ export interface RealizeOptions {
  * @throws {DisposedError} if something needed has been disposed or donated.
  */
 export async function realize<T>(tree: T, { donate }: RealizeOptions = {}): Promise<T> {
-  const handles = [...tensorsIn(tree)];
+  const handles = [...new Set(tensorsIn(tree))];
   const byDevice = Map.groupBy(handles, (t) => t.device);
   const work: Promise<void>[] = [];
   const kept = new Set<Storage>();

@@ -1,4 +1,4 @@
-import { type PrimitiveName } from "@switchyard/tensor/graph";
+import type { PrimitiveName } from "@switchyard/tensor/graph";
 import { gather, scatter } from "./indexing.ts";
 import { groupedMatmul, matmul } from "./matmul.ts";
 import { reduce } from "./reduce.ts";

@@ -1,1 +1,2 @@
-export {};
+export { acrossDevices, type AcrossDevicesOptions } from "./acrossDevices.ts";
+export { matchers, type Closeness, type TensorMatchers } from "./matchers.ts";

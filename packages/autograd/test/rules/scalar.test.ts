@@ -58,7 +58,7 @@ const domains: Partial<Record<ScalarOp, readonly Range[]>> = {
 const rest = Object.keys(scalarOps).filter((fn) => !(fn in domains));
 
 test("every scalar op of floats to floats is checked", () => {
-  const discrete = ["compare", "classify", "bits", "select"];
+  const discrete = ["compare", "classify", "bits", "integer", "select"];
   expect(rest.filter((fn) => !discrete.includes(scalarOps[fn as ScalarOp].rule))).toEqual([]);
 });
 

@@ -7,7 +7,7 @@ import type { Routing, Slots } from "../routing/routing.ts";
 export type Activation = "relu" | "gelu" | "silu" | "swiglu";
 
 /** What a feed-forward network does between its two matrices. */
-const activations = {
+export const activations = {
   relu: (x) => x.relu(),
   gelu: (x) => x.gelu(),
   silu: (x) => x.silu(),

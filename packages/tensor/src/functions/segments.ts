@@ -1,5 +1,6 @@
 import { fullLike, iotaLike } from "../apply.ts";
 import { ShapeError } from "../errors.ts";
+import { defaultFloat } from "../runtime/defaults.ts";
 import { describe } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { isFloat, type DType } from "../types.ts";
@@ -15,7 +16,7 @@ export interface OneHotOptions<D extends DType> {
 export function oneHot<D extends DType = "f32">(
   index: Tensor,
   depth: number,
-  { dtype = "f32" as D }: OneHotOptions<D> = {},
+  { dtype = defaultFloat() as DType as D }: OneHotOptions<D> = {},
 ): Tensor<D> {
   const shape = [...index.shape, depth];
   return cast(eq(broadcastTo(expandDims(index, -1), shape), iotaLike(index, shape, index.ndim, index.dtype)), dtype);

@@ -1,5 +1,5 @@
 import { internal } from "../../errors.ts";
-import { createFreeLists, roundToClass, type Block } from "./freeLists.ts";
+import { createFreeLists, roundToClass, type Block, type FreeLists } from "./freeLists.ts";
 
 /**
  * Who writes a new block first. A `program` may take what an earlier program still uses, because programs run in order; the
@@ -9,15 +9,15 @@ export type Writer = "program" | "host";
 
 export interface Allocator {
   /** A block of at least that many bytes, or nothing if the space is full. */
-  allocate(bytes: number, writer: Writer): Block | undefined;
+  readonly allocate: (bytes: number, writer: Writer) => Block | undefined;
   /** Gives a block back. @param busyUntil the last program that may use it, by sequence number. */
-  free(block: Block, busyUntil: number): void;
+  readonly free: (block: Block, busyUntil: number) => void;
   /** Every program up to this one has finished. */
-  settle(finished: number): void;
+  readonly settle: (finished: number) => void;
   /** Bytes in free blocks, idle or busy. */
-  freeBytes(): number;
+  readonly freeBytes: () => number;
   /** Every block, in order of address. */
-  blocks(): Block[];
+  readonly blocks: () => Block[];
 }
 
 /**
@@ -46,9 +46,8 @@ export function createAllocator(start: number, grow: (bytes: number) => number |
     const size = roundToClass(bytes);
     let block = find(size, writer);
     if (!block && extend(size, writer)) block = find(size, writer);
-    if (!block) {
-      if (writer === "program") mergeAll();
-      else settle(settled);
+    if (!block && writer === "program") {
+      mergeAll();
       block = find(size, writer);
     }
     return block && take(block, size);
@@ -58,38 +57,43 @@ export function createAllocator(start: number, grow: (bytes: number) => number |
     unlist(block);
     const rest = block.bytes - bytes;
     if (rest > 0) {
-      const tail = newBlock(block.address + bytes, rest, block.state, block.busyUntil, block, block.after);
+      const tail = newBlock(block.address + bytes, rest, block, block.after);
       if (last === block) last = tail;
       block.bytes = bytes;
+      tail.used = false;
+      tail.busyUntil = block.busyUntil;
       list(tail);
     }
-    block.state = "used";
+    block.used = true;
     return block;
   }
 
   function extend(bytes: number, writer: Writer): boolean {
-    const usable = last && (last.state === "idle" || (last.state === "busy" && writer === "program"));
-    const newEnd = grow(bytes - (usable ? last!.bytes : 0));
+    const usable = last && !last.used && (last.busyUntil === 0 || writer === "program") ? last : undefined;
+    const newEnd = grow(bytes - (usable?.bytes ?? 0));
     if (newEnd === undefined) return false;
-    const state = usable ? last!.state : "idle";
-    const block = newBlock(end, newEnd - end, "used", usable ? last!.busyUntil : 0, last, undefined);
+    const block = newBlock(end, newEnd - end, last, undefined);
     first ??= block;
     last = block;
     end = newEnd;
-    release(block, state === "busy" ? "busy" : "idle");
+    release(block, usable?.busyUntil ?? 0);
     return true;
   }
 
-  /** Puts a block among the free ones of a state, joined with the neighbours of that state. */
-  function release(block: Block, state: "idle" | "busy"): void {
+  /**
+   * Puts a block among the free ones, joined with free neighbours. Only with those that are busy as long: else blocks freed step after
+   * step would keep each other busy for ever.
+   */
+  function release(block: Block, busyUntil: number): void {
     let whole = block;
-    whole.state = state;
+    whole.used = false;
+    whole.busyUntil = busyUntil;
     const { before, after } = block;
-    if (after?.state === state) {
+    if (after && !after.used && after.busyUntil === busyUntil) {
       unlist(after);
       whole = join(whole, after);
     }
-    if (before?.state === state) {
+    if (before && !before.used && before.busyUntil === busyUntil) {
       unlist(before);
       whole = join(before, whole);
     }
@@ -98,38 +102,40 @@ export function createAllocator(start: number, grow: (bytes: number) => number |
 
   function join(left: Block, right: Block): Block {
     left.bytes += right.bytes;
-    left.busyUntil = Math.max(left.busyUntil, right.busyUntil);
     left.after = right.after;
     if (right.after) right.after.before = left;
     if (last === right) last = left;
     return left;
   }
 
-  /** With no space left: what is idle joins what is busy, so that a program may span both. */
+  /** With no space left: all that is free becomes busy alike, so that a program may span it. */
   function mergeAll(): void {
-    for (const block of lists.idle.blocks()) {
-      unlist(block);
-      release(block, "busy");
-    }
+    const free = [...lists.idle.blocks(), ...lists.busy.blocks()];
+    const busyUntil = free.reduce((most, block) => Math.max(most, block.busyUntil), 0);
+    for (const block of free) refresh(block, busyUntil);
   }
 
   function settle(finished: number): void {
     settled = finished;
-    for (const block of lists.busy.blocks()) {
-      if (block.busyUntil > finished) continue;
-      unlist(block);
-      block.busyUntil = 0;
-      release(block, "idle");
-    }
+    for (const block of lists.busy.blocks()) if (block.busyUntil <= finished) refresh(block, 0);
   }
 
+  /** Changes how long a free block is busy. Blocks that were joined meanwhile have changed with the one they joined. */
+  function refresh(block: Block, busyUntil: number): void {
+    if (block.busyUntil === busyUntil) return;
+    unlist(block);
+    release(block, busyUntil);
+  }
+
+  const listOf = (block: Block): FreeLists => (block.busyUntil > 0 ? lists.busy : lists.idle);
+
   function list(block: Block): void {
-    lists[block.state === "busy" ? "busy" : "idle"].insert(block);
+    listOf(block).insert(block);
     free += block.bytes;
   }
 
   function unlist(block: Block): void {
-    lists[block.state === "busy" ? "busy" : "idle"].remove(block);
+    listOf(block).remove(block);
     free -= block.bytes;
   }
 
@@ -137,9 +143,8 @@ export function createAllocator(start: number, grow: (bytes: number) => number |
     allocate,
     settle,
     free(block, busyUntil) {
-      if (block.state !== "used") throw internal(`block ${block.address} was freed twice`);
-      block.busyUntil = busyUntil;
-      release(block, busyUntil > settled ? "busy" : "idle");
+      if (!block.used) throw internal(`block ${block.address} was freed twice`);
+      release(block, busyUntil > settled ? busyUntil : 0);
     },
     freeBytes: () => free,
     blocks() {
@@ -150,15 +155,9 @@ export function createAllocator(start: number, grow: (bytes: number) => number |
   };
 }
 
-function newBlock(
-  address: number,
-  bytes: number,
-  state: Block["state"],
-  busyUntil: number,
-  before: Block | undefined,
-  after: Block | undefined,
-): Block {
-  const block: Block = { address, bytes, state, busyUntil, before, after, previous: undefined, next: undefined };
+function newBlock(address: number, bytes: number, before: Block | undefined, after: Block | undefined): Block {
+  const links = { before, after, previous: undefined, next: undefined };
+  const block: Block = { address, bytes, used: true, busyUntil: 0, ...links };
   if (before) before.after = block;
   if (after) after.before = block;
   return block;

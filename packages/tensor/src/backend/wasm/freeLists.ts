@@ -10,9 +10,8 @@ export const granule = 64;
 export interface Block {
   readonly address: number;
   bytes: number;
-  /** `busy`: free, but a program that was in flight when it was freed may still use it. */
-  state: "used" | "idle" | "busy";
-  /** The last program that may use it, by sequence number. */
+  used: boolean;
+  /** Of a free block: the last program in flight that may still use it, by sequence number; 0 if none does. */
   busyUntil: number;
   before: Block | undefined;
   after: Block | undefined;

@@ -23,12 +23,12 @@ export interface Views {
 export interface Heap extends Pick<Allocator, "free" | "settle" | "freeBytes"> {
   readonly memory: WebAssembly.Memory;
   /** @throws {DeviceError} if the memory is full. */
-  allocate(bytes: number, writer: Writer): Block;
+  readonly allocate: (bytes: number, writer: Writer) => Block;
   /** Never kept across a call that may allocate: growing replaces them. */
-  views(): Views;
-  write(block: Block, data: TypedArray, dtype: DType): void;
+  readonly views: () => Views;
+  readonly write: (block: Block, data: TypedArray, dtype: DType) => void;
   /** A copy: host arrays must not live in shared memory. */
-  read(block: Block, dtype: DType, size: number): TypedArray;
+  readonly read: (block: Block, dtype: DType, size: number) => TypedArray;
 }
 
 /**

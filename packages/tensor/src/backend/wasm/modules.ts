@@ -6,9 +6,9 @@ import type { RunTiles } from "./walker.ts";
 export interface Modules {
   readonly compiled: readonly WebAssembly.Module[];
   /** The number of the launch's module, compiling it if there is none with its key. */
-  numberOf(launch: Launch): number;
+  readonly numberOf: (launch: Launch) => number;
   /** The functions to run them with on this thread, instantiated as they are asked for. */
-  instances(kernels: Iterable<number>): readonly RunTiles[];
+  readonly instances: (kernels: Iterable<number>) => readonly RunTiles[];
 }
 
 export function createModules(memory: WebAssembly.Memory): Modules {
@@ -25,11 +25,19 @@ export function createModules(memory: WebAssembly.Memory): Modules {
     return number;
   }
 
-  function instances(kernels: Iterable<number>): readonly RunTiles[] {
-    for (const kernel of kernels) {
-      running[kernel] ??= new WebAssembly.Instance(compiled[kernel], { env: { memory }, math: mathImports }).exports
-        .run as RunTiles;
+  /** A module that cannot be linked fails where it is run, as a kernel that traps. */
+  function instantiate(module: WebAssembly.Module): RunTiles {
+    try {
+      return new WebAssembly.Instance(module, { env: { memory }, math: mathImports }).exports.run as RunTiles;
+    } catch (error) {
+      return () => {
+        throw error;
+      };
     }
+  }
+
+  function instances(kernels: Iterable<number>): readonly RunTiles[] {
+    for (const kernel of kernels) running[kernel] ??= instantiate(compiled[kernel]);
     return running;
   }
 

@@ -25,7 +25,7 @@ export interface PlanResult {
 
 export interface PlanRunner {
   /** Starts a plan and returns at once. @throws {DeviceError} if it does not fit. */
-  run(run: PlanRun): PlanResult;
+  readonly run: (run: PlanRun) => PlanResult;
 }
 
 export interface PlanRunnerOptions {

@@ -6,10 +6,10 @@ import { startWorker, type WorkerThread } from "./workers.ts";
 /** Workers that walk programs together. */
 export interface Threads {
   /** Hands all workers a program; they start with the first. Programs run in order. @param program the word index of its head. */
-  post(program: number): void;
+  readonly post: (program: number) => void;
   /** Whether a program is posted and not finished: then the process waits for the workers. */
-  hold(held: boolean): void;
-  terminate(): Promise<void>;
+  readonly hold: (held: boolean) => void;
+  readonly terminate: () => Promise<void>;
 }
 
 export interface ThreadsOptions {
@@ -19,9 +19,9 @@ export interface ThreadsOptions {
   readonly barrier: number;
   /** All modules by kernel number; it only ever grows. */
   readonly modules: readonly WebAssembly.Module[];
-  finished(program: number): void;
+  readonly finished: (program: number) => void;
   /** The workers are gone, with whatever was posted; the next post starts new ones. */
-  lost(reason: Error): void;
+  readonly lost: (reason: Error) => void;
 }
 
 export function createThreads(options: ThreadsOptions): Threads {

@@ -14,6 +14,8 @@ export const layout = {
   threads: 1,
   /** Byte address of the tile counters, one word per step. */
   counters: 2,
+  /** Whether each step is timed: then there is a barrier after every one. */
+  timed: 3,
   /** 1 + the step whose kernel trapped, or 0. */
   failed: 16,
   messageLength: 17,
@@ -29,6 +31,8 @@ export const layout = {
   batch: 3,
   /** Whether all steps so far must be finished first. */
   barrier: 4,
+  /** When all threads had finished the steps before, in microseconds that wrap around. */
+  began: 5,
   record: 8,
   /** The barrier that all programs share. It outlives every program: threads may still be leaving the last one. */
   arrived: 0,
@@ -59,11 +63,14 @@ export function walk(
   const threads = words[program + at.threads];
   const counters = words[program + at.counters] >>> 2;
   const alone = threads === 1;
+  const timed = words[program + at.timed] !== 0;
   for (let step = 0; ; step++) {
     const record = program + at.head + step * at.record;
-    if (!alone && (step === steps || words[record + at.barrier] !== 0)) {
+    if (timed && alone) words[record + at.began] = ((performance.timeOrigin + performance.now()) * 1000) % 2147483648;
+    if (!alone && (timed || step === steps || words[record + at.barrier] !== 0)) {
       const generation = Atomics.load(words, barrier + at.generation);
       if (Atomics.add(words, barrier + at.arrived, 1) === threads - 1) {
+        if (timed) words[record + at.began] = ((performance.timeOrigin + performance.now()) * 1000) % 2147483648;
         Atomics.store(words, barrier + at.arrived, 0);
         Atomics.store(words, barrier + at.generation, (generation + 1) | 0);
         if (Atomics.load(words, barrier + at.sleepers) > 0) Atomics.notify(words, barrier + at.generation);
@@ -138,8 +145,13 @@ export function serve(
     }
     const { memory, barrier, scratch } = boot;
     for (const [kernel, module] of told.modules) {
-      const instance = new WebAssembly.Instance(module, { env: { memory }, math });
-      kernels[kernel] = instance.exports.run as RunTiles;
+      try {
+        kernels[kernel] = new WebAssembly.Instance(module, { env: { memory }, math }).exports.run as RunTiles;
+      } catch (error) {
+        kernels[kernel] = () => {
+          throw error;
+        };
+      }
     }
     // Another thread has grown the memory: growing by nothing makes this one notice.
     if (memory.buffer.byteLength < told.memoryBytes) memory.grow(0);

@@ -5,16 +5,16 @@ import { layout, serve, walk, type Boot, type Errand } from "./walker.ts";
 
 /** A worker thread, of Node or of a page. */
 export interface WorkerThread {
-  postMessage(message: Boot | Errand): void;
+  readonly postMessage: (message: Boot | Errand) => void;
   /** Whether the process must wait for it. A page has no such notion. */
-  hold(held: boolean): void;
-  terminate(): Promise<void>;
+  readonly hold: (held: boolean) => void;
+  readonly terminate: () => Promise<void>;
 }
 
 interface WorkerEvents {
-  finished(program: number): void;
+  readonly finished: (program: number) => void;
   /** It ended or failed outside a kernel, and will not answer again. */
-  lost(reason: Error): void;
+  readonly lost: (reason: Error) => void;
 }
 
 /** The whole worker as text: no file beside the module, which bundlers would lose. */

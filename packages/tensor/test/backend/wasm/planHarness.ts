@@ -36,8 +36,6 @@ export function startRunner(workers: number) {
   return { ...parts, runner, run, stop: () => executor.shutdown() };
 }
 
-export type Runner = ReturnType<typeof startRunner>;
-
 function leafDTypes(plan: Plan): DType[] {
   const dtypes: DType[] = [];
   for (const { source, dtype } of plan.buffers) if (source.kind === "leaf") dtypes[source.index] = dtype;

@@ -5,22 +5,22 @@ import type { DType } from "../../../types.ts";
 export interface Elements<T extends "i32" | "f32" | "f64" = "i32" | "f32" | "f64"> {
   readonly type: T;
   readonly bytes: 4 | 8;
-  load(address: I32, offset?: number): Expr<T>;
-  store(address: I32, value: Expr<T>): Expr<"void">;
-  constant(value: number): Expr<T>;
-  add(a: Expr<T>, b: Expr<T>): Expr<T>;
-  mul(a: Expr<T>, b: Expr<T>): Expr<T>;
+  readonly load: (address: I32, offset?: number) => Expr<T>;
+  readonly store: (address: I32, value: Expr<T>) => Expr<"void">;
+  readonly constant: (value: number) => Expr<T>;
+  readonly add: (a: Expr<T>, b: Expr<T>) => Expr<T>;
+  readonly mul: (a: Expr<T>, b: Expr<T>) => Expr<T>;
   /** NaN wins. Operands without effects: they may be computed twice. */
-  max(a: Expr<T>, b: Expr<T>): Expr<T>;
+  readonly max: (a: Expr<T>, b: Expr<T>) => Expr<T>;
   readonly vector: VectorElements;
 }
 
 /** The same in 128 bits. */
 export interface VectorElements {
   readonly lanes: 2 | 4;
-  constant(value: number): V128;
-  add(a: V128, b: V128): V128;
-  max(a: V128, b: V128): V128;
+  readonly constant: (value: number) => V128;
+  readonly add: (a: V128, b: V128) => V128;
+  readonly max: (a: V128, b: V128) => V128;
 }
 
 const integers = (greater: typeof i32.gt_s, max: typeof i32x4.max_s): Elements<"i32"> => ({
@@ -37,7 +37,7 @@ const integers = (greater: typeof i32.gt_s, max: typeof i32x4.max_s): Elements<"
 
 const signed = integers(i32.gt_s, i32x4.max_s);
 
-export const elements = {
+const elements = {
   f32: {
     type: "f32",
     bytes: 4,

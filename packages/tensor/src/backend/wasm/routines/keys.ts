@@ -19,13 +19,13 @@ export interface Keys<K extends "i32" | "i64" = "i32" | "i64"> {
   readonly type: K;
   readonly bytes: 4 | 8;
   /** The key of the element at an address. NaN has the greatest, whichever the direction; -0 and 0 have the same. */
-  load(f: Func, address: I32): Expr<K>;
-  loadKey(address: I32): Expr<K>;
-  storeKey(address: I32, key: Expr<K>): Expr<"void">;
-  less(a: Expr<K>, b: Expr<K>): I32;
-  constant(value: number): Expr<K>;
+  readonly load: (f: Func, address: I32) => Expr<K>;
+  readonly loadKey: (address: I32) => Expr<K>;
+  readonly storeKey: (address: I32, key: Expr<K>) => Expr<"void">;
+  readonly less: (a: Expr<K>, b: Expr<K>) => I32;
+  readonly constant: (value: number) => Expr<K>;
   /** Bits `[shift, shift + 8)` of a key as a number that sorts like them; `last` for the highest ones, with the sign. */
-  digit(key: Expr<K>, shift: I32, last: I32): I32;
+  readonly digit: (key: Expr<K>, shift: I32, last: I32) => I32;
 }
 
 /** @param descending whether the greatest value has the least key. */

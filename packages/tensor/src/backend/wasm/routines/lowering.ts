@@ -62,8 +62,10 @@ export function createLowering(plan: Plan, features: Features): Lowering {
           ? resolve({ kind: "buffer", buffer: at.buffer, offset: at.view.offset }, 0)
           : { kind: "int", value: 0 };
       });
-      for (const { name, emit, tiles } of routine.steps)
-        launches.push({ key: `${routine.name}: ${name}`, emit: () => emit(options), args, tiles: tiles(shape) });
+      for (const step of routine.steps) {
+        const key = `${routine.name}: ${step.name}`;
+        launches.push({ key, emit: () => step.emit(options), args, tiles: step.tiles(shape) });
+      }
     },
     finish: () => ({ launches, temporaries }),
   };

@@ -1,6 +1,6 @@
 import { gatherExtents, type GatherExtents } from "../../../primitives/indexing.ts";
 import { identityOf } from "../../../primitives/reduce.ts";
-import { i32, memory, select, v128, type I32, type Local } from "../assembler.ts";
+import { i32, memory, select, type I32, type Local } from "../assembler.ts";
 import type { Features } from "../features.ts";
 import type { Launch, Lowered } from "../launch.ts";
 import { elementsOf, loadVector, storeVector, type Elements } from "./elements.ts";

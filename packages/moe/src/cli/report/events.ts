@@ -1,0 +1,46 @@
+import type { Judgement } from "../judge.ts";
+
+/** What happens in a training run, for whoever shows it. */
+export type TrainEvent =
+  | {
+      readonly event: "begin";
+      readonly run: string;
+      readonly device: string;
+      readonly parameters: number;
+      /** That a token meets: k experts of each mixture, not all. */
+      readonly activeParameters: number;
+      readonly trainCharacters: number;
+      readonly heldOutCharacters: number;
+      readonly vocabulary: number;
+      readonly steps: number;
+      readonly unigram: number;
+      readonly bigram: number;
+    }
+  | { readonly event: "sample"; readonly when: "before" | "after"; readonly prompt: string; readonly text: string }
+  | Progress
+  | { readonly event: "stopped"; readonly run: string; readonly step: number; readonly steps: number }
+  | ({ readonly event: "end"; readonly run: string; readonly seconds: number } & Judgement);
+
+export interface Progress {
+  readonly event: "progress";
+  /** Steps done. */
+  readonly step: number;
+  readonly steps: number;
+  /** Nats per character on this step's batch. */
+  readonly loss: number;
+  readonly heldOut?: number;
+  readonly tokensPerSecond: number;
+  readonly secondsLeft: number;
+  /** For each layer, the share of the pairs of token and choice that each expert got. */
+  readonly shares: readonly (readonly number[])[];
+  /** For each layer, the squared coefficient of variation of those. */
+  readonly cvSquared: readonly number[];
+}
+
+/** Shows a run. `progress` is not shown each time; `wants` says when, so that nothing is read from the device in vain. */
+export interface TrainReporter {
+  wants(step: number, steps: number): boolean;
+  show(event: TrainEvent): void;
+  /** Leaves the terminal as it should be. */
+  close(): void;
+}

@@ -1,0 +1,82 @@
+import type { Judgement } from "../judge.ts";
+import type { Progress, TrainEvent, TrainReporter } from "./events.ts";
+
+const nats = (x: number): string => x.toFixed(3);
+
+/** `1m 05s`. */
+export function duration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  return whole < 60 ? `${whole}s` : `${Math.floor(whole / 60)}m ${String(whole % 60).padStart(2, "0")}s`;
+}
+
+/** `12.3k`, `1.2M`. */
+export function quantity(n: number): string {
+  if (n < 1000) return n.toFixed(0);
+  return n < 1e6 ? `${(n / 1e3).toFixed(1)}k` : `${(n / 1e6).toFixed(1)}M`;
+}
+
+export function describeJudgement({ heldOut, characters, unigram, bigram }: Judgement): string {
+  const verdict =
+    heldOut < bigram
+      ? "below what a table of pairs of characters could reach"
+      : heldOut < unigram
+        ? "below what single characters tell, not yet what pairs do"
+        : "no better than counting characters";
+  return `held-out loss ${nats(heldOut)} nats per character (${quantity(characters)} characters): ${verdict} (unigram ${nats(unigram)}, bigram ${nats(bigram)})`;
+}
+
+export function describeProgress({ step, steps, loss, heldOut, tokensPerSecond, secondsLeft }: Progress): string {
+  const held = heldOut === undefined ? "" : `  held-out ${nats(heldOut)}`;
+  return `step ${step}/${steps}  loss ${nats(loss)}${held}  ${quantity(tokensPerSecond)} tokens/s  ${duration(secondsLeft)} left`;
+}
+
+/** Everything but progress, as lines of text. */
+export function describeEvent(event: Exclude<TrainEvent, Progress>): string {
+  switch (event.event) {
+    case "begin":
+      return [
+        `training ${event.run} on ${event.device}: ${quantity(event.parameters)} parameters, of which a token meets ${quantity(event.activeParameters)}`,
+        `text: ${quantity(event.trainCharacters)} characters to train on, ${quantity(event.heldOutCharacters)} held out, ${event.vocabulary} different; entropy ${nats(event.unigram)} nats by single characters, ${nats(event.bigram)} by pairs`,
+      ].join("\n");
+    case "sample":
+      return `${event.when} training: ${JSON.stringify(event.prompt)} goes on\n${indented(event.text)}`;
+    case "stopped":
+      return `stopped after step ${event.step} of ${event.steps}; go on with: switchyard train --resume ${event.run}`;
+    case "end":
+      return [
+        describeJudgement(event),
+        `${event.run} holds the model, after ${duration(event.seconds)}; try: npx switchyard sample --prompt "Call me "`,
+      ].join("\n");
+  }
+}
+
+const indented = (text: string): string => text.replace(/^/gm, "  | ");
+
+const percent = (share: number): string => `${(100 * share).toFixed(0)}`.padStart(3);
+
+/** One JSON object for each event, and for about fifty steps. */
+export const jsonReporter = (write: (line: string) => void): TrainReporter => ({
+  wants: aboutTimes(50),
+  show: (event) => write(`${JSON.stringify(event)}\n`),
+  close: () => {},
+});
+
+/** Lines, of progress about twenty, for files and pipes. */
+export const plainReporter = (write: (line: string) => void): TrainReporter => ({
+  wants: aboutTimes(20),
+  show(event) {
+    if (event.event !== "progress") return write(`${describeEvent(event)}\n`);
+    write(`${describeProgress(event)}\n`);
+    for (const [layer, shares] of event.shares.entries())
+      write(
+        `  layer ${layer}  % of tokens by expert ${shares.map(percent).join("")}  CV² ${event.cvSquared[layer].toFixed(3)}\n`,
+      );
+  },
+  close: () => {},
+});
+
+/** Whether to show a step, of which so many are shown, the first and the last among them. */
+const aboutTimes =
+  (times: number) =>
+  (step: number, steps: number): boolean =>
+    step === 1 || step === steps || Math.floor((step * times) / steps) > Math.floor(((step - 1) * times) / steps);

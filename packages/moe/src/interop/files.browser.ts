@@ -1,0 +1,14 @@
+import { ConfigError } from "@switchyard/tensor";
+import type * as node from "./files.node.ts";
+
+const unavailable = async (): Promise<never> => {
+  throw new ConfigError("a page has no files; pass a URL, a Blob or a Uint8Array");
+};
+
+export const readBytes: typeof node.readBytes = unavailable;
+export const listDirectory: typeof node.listDirectory = unavailable;
+export const exists: typeof node.exists = unavailable;
+export const remove: typeof node.remove = unavailable;
+export const writeAtomically: typeof node.writeAtomically = unavailable;
+export const writeDirectoryAtomically: typeof node.writeDirectoryAtomically = unavailable;
+export const joinPath: typeof node.joinPath = (...parts) => parts.join("/");

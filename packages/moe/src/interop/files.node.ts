@@ -1,0 +1,95 @@
+import { randomUUID } from "node:crypto";
+import { constants } from "node:fs";
+import { access, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { ConfigError } from "@switchyard/tensor";
+
+/** The bytes of a file. @throws {ConfigError} if there is none, or it cannot be read. */
+export async function readBytes(path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw new ConfigError(`cannot read ${path}: ${reasonOf(error)}`);
+  }
+}
+
+/** The names in a directory; none if there is no such directory. */
+export async function listDirectory(path: string): Promise<string[]> {
+  try {
+    return await readdir(path);
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return [];
+    throw new ConfigError(`cannot list ${path}: ${reasonOf(error)}`);
+  }
+}
+
+/** Whether something is there. */
+export const exists = (path: string): Promise<boolean> =>
+  access(path, constants.F_OK).then(
+    () => true,
+    () => false,
+  );
+
+/** Removes a file or a directory with what is in it; nothing if it is not there. */
+export const remove = (path: string): Promise<void> => rm(path, { recursive: true, force: true });
+
+/** Writes a file so that it is there whole or, whatever happens, not at all. An earlier one stays until then. */
+export async function writeAtomically(path: string, bytes: Uint8Array): Promise<void> {
+  const draft = draftOf(path);
+  await published(path, draft, async () => {
+    await mkdir(dirname(path), { recursive: true });
+    await writeDurably(draft, bytes);
+    await rename(draft, path);
+  });
+}
+
+/** Writes a directory of files so that it is there whole or not at all. One that is there already is replaced. */
+export async function writeDirectoryAtomically(path: string, files: ReadonlyMap<string, Uint8Array>): Promise<void> {
+  const draft = draftOf(path);
+  const old = `${draft}.old`;
+  await published(path, draft, async () => {
+    await mkdir(draft, { recursive: true });
+    for (const [name, bytes] of files) await writeDurably(join(draft, name), bytes);
+    if (await exists(path)) await rename(path, old);
+    await rename(draft, path);
+    await remove(old);
+  });
+}
+
+/** Joins parts of a path. */
+export const joinPath = join;
+
+/** Beside the target, so that the rename stays within one file system; hidden, so that nobody takes it for a result. */
+const draftOf = (path: string): string => join(dirname(path), `.${basename(path)}.${randomUUID().slice(0, 8)}`);
+
+async function published(path: string, draft: string, write: () => Promise<void>): Promise<void> {
+  try {
+    await write();
+  } catch (error) {
+    await remove(draft).catch(() => {}); // there may be nothing to remove, or nowhere to remove it from
+    throw new ConfigError(`cannot write ${path}: ${reasonOf(error)}`);
+  }
+}
+
+async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
+  const file = await open(path, "wx");
+  try {
+    await file.writeFile(bytes);
+    // A rename may reach the disk before the bytes do, unless they are asked to go first.
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+const codeOf = (error: unknown): string | undefined => (error as { code?: string }).code;
+
+const reasons: { readonly [code: string]: string } = {
+  ENOENT: "there is no such file",
+  EISDIR: "it is a directory",
+  ENOTDIR: "a part of the path is a file",
+  EACCES: "permission denied",
+  ENOSPC: "the disk is full",
+};
+
+const reasonOf = (error: unknown): string => reasons[codeOf(error) ?? ""] ?? (error as Error).message;

@@ -1,0 +1,157 @@
+import {
+  attention as attend,
+  ConfigError,
+  random,
+  ShapeError,
+  where,
+  zeros,
+  type Key,
+  type Tensor,
+} from "@switchyard/tensor";
+import { describe, iotaLike } from "@switchyard/tensor/graph";
+import { checkOptions, nonNegative, positiveInteger, requireOptions } from "../options.ts";
+import { affine } from "./linear.ts";
+import { rotary } from "./rotary.ts";
+
+export interface AttentionOptions {
+  /** D, the width of what goes in and comes out. */
+  readonly dim: number;
+  /** How many heads ask; divides `dim`. */
+  readonly heads: number;
+  /** How many heads are asked, each by `heads / kvHeads` others; as many as ask by default. */
+  readonly kvHeads?: number;
+  /** The base of rotary positions, 10000 as a rule. Left out, positions are none of attention's business. */
+  readonly rope?: number;
+  /** The standard deviation of the first `out`; `1 / sqrt(dim)` by default. */
+  readonly outStd?: number;
+}
+
+export interface AttentionParams {
+  /** `[D, (heads + 2 kvHeads) · D / heads]`: queries, keys and values side by side, so that they are one product. */
+  readonly qkv: Tensor;
+  /** `[D, D]`. */
+  readonly out: Tensor;
+}
+
+/** Keys and values of the positions so far, with room for the rest of the context. */
+export interface AttentionCache {
+  /** `[B, kvHeads, C, D / heads]`. */
+  readonly keys: Tensor;
+  /** `[B, kvHeads, C, D / heads]`. */
+  readonly values: Tensor;
+}
+
+export interface Attention {
+  init(key: Key): AttentionParams;
+  /** `[B, S, D] -> [B, S, D]`; each position sees itself and those before it. */
+  apply(params: AttentionParams, x: Tensor): Tensor;
+  /** An empty cache. */
+  start(batch: number, context: number): AttentionCache;
+  /**
+   * Positions that go on from a cache.
+   *
+   * @param x `[B, S, D]`.
+   * @param position `i32[]`: how many positions the cache holds. A tensor, so that another position is the same plan.
+   */
+  step(
+    params: AttentionParams,
+    x: Tensor,
+    cache: AttentionCache,
+    position: Tensor,
+  ): { readonly output: Tensor; readonly cache: AttentionCache };
+}
+
+/**
+ * Causal self-attention with several heads (Vaswani et al. 2017), groups of which may share keys and values (Ainslie et al. 2023,
+ * "GQA"). No biases. Weights start normal with standard deviation `1 / sqrt(D)`.
+ *
+ * @throws {ConfigError} on a bad option.
+ */
+export function attention(options: AttentionOptions): Attention {
+  const { dim, heads, kvHeads, rope, outStd, width } = checkAttention(options);
+
+  /** x as queries, keys and values, at positions `first..first + S - 1`. */
+  const project = (qkv: Tensor, x: Tensor, first?: Tensor): readonly [q: Tensor, k: Tensor, v: Tensor] => {
+    if (x.ndim !== 3) throw new ShapeError(`attention: takes sequences [batch, steps, ${dim}] (got ${describe(x)})`);
+    const [batch, steps] = x.shape;
+    const parts = affine("attention", x, qkv).split([dim, kvHeads * width, kvHeads * width], 2);
+    const [q, k, v] = parts.map((part) => part.reshape([batch, steps, -1, width]).transpose(1, 2)); // [B, heads, S, width]
+    if (rope === undefined) return [q, k, v];
+    const count = iotaLike(x, [steps], 0, "i32");
+    const positions = first ? count.add(first) : count;
+    return [rotary(q, positions, rope), rotary(k, positions, rope), v];
+  };
+  const merge = (out: Tensor, heard: Tensor): Tensor => {
+    const [batch, , steps] = heard.shape;
+    return affine("attention", heard.transpose(1, 2).reshape([batch, steps, dim]), out);
+  };
+
+  return {
+    init(key) {
+      const [qkvKey, outKey] = random.split(key, 2);
+      return {
+        qkv: random.normal(qkvKey, [dim, (heads + 2 * kvHeads) * width]).mul(dim ** -0.5),
+        out: random.normal(outKey, [dim, dim]).mul(outStd),
+      };
+    },
+    apply(params, x) {
+      const [q, k, v] = project(params.qkv, x);
+      return merge(params.out, attend(q, k, v, { causal: true }));
+    },
+    start(batch, context) {
+      const empty = zeros([batch, kvHeads, context, width]);
+      return { keys: empty, values: empty };
+    },
+    step(params, x, cache, position) {
+      const [q, k, v] = project(params.qkv, x, position);
+      const keys = writeAt(cache.keys, k, position);
+      const values = writeAt(cache.values, v, position);
+      return {
+        output: merge(params.out, attend(q, keys, values, { mask: visible(x.shape[1], keys.shape[2], position) })),
+        cache: { keys, values },
+      };
+    },
+  };
+}
+
+function checkAttention(
+  options: AttentionOptions,
+): Required<Omit<AttentionOptions, "rope">> & { rope?: number; width: number } {
+  checkOptions("attention", options, {
+    dim: positiveInteger,
+    heads: positiveInteger,
+    kvHeads: positiveInteger,
+    rope: positiveInteger,
+    outStd: nonNegative,
+  });
+  requireOptions("attention", options, "dim", "heads");
+  const { dim, heads, kvHeads = heads, rope, outStd = dim ** -0.5 } = options;
+  if (dim % heads !== 0) throw new ConfigError(`attention: heads must divide dim, but ${heads} does not divide ${dim}`);
+  if (heads % kvHeads !== 0)
+    throw new ConfigError(`attention: kvHeads must divide heads, but ${kvHeads} does not divide ${heads}`);
+  const width = dim / heads;
+  if (rope !== undefined && width % 2 !== 0)
+    throw new ConfigError(
+      `attention: rope turns pairs of features, but a head of dim / heads = ${width} has one left over`,
+    );
+  return { dim, heads, kvHeads, rope, outStd, width };
+}
+
+/** `cache` with rows `position..position + S - 1` replaced: `[B, G, C, W]` and `[B, G, S, W]`. */
+function writeAt(cache: Tensor, rows: Tensor, position: Tensor): Tensor {
+  const [context, steps] = [cache.shape[2], rows.shape[2]];
+  const source = iotaLike(cache, [context], 0, "i32").sub(position); // the row to take, for each row of the cache
+  const inside = source.ge(0).and(source.lt(steps)).expandDims(1); // [C, 1]
+  return where(inside, rows.gather(source.clip(0, steps - 1), 2), cache);
+}
+
+/**
+ * Which rows of a cache a query may see: itself and those before it.
+ *
+ * @param position `i32[]`: the position of the first query.
+ * @returns `bool[S, C]`.
+ */
+function visible(steps: number, context: number, position: Tensor): Tensor {
+  const query = iotaLike(position, [steps, 1], 0, "i32").add(position);
+  return iotaLike(position, [1, context], 1, "i32").le(query);
+}

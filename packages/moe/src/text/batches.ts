@@ -1,0 +1,62 @@
+import { arange, random, tensor, type Tensor } from "@switchyard/tensor";
+
+/** Sequences and, for each position, the token that follows. */
+export interface TextBatch {
+  /** `i32[B, S]`. */
+  readonly tokens: Tensor;
+  /** `i32[B, S]`. */
+  readonly targets: Tensor;
+}
+
+export interface BatchSizes {
+  /** B. */
+  readonly batch: number;
+  /** S. */
+  readonly context: number;
+}
+
+/**
+ * Sequences drawn from anywhere in a text: a pure function of the step, and nothing but the seed decides which. The text lies on
+ * the device, and a batch is a gather from it.
+ */
+export function randomBatches(
+  ids: Int32Array,
+  { batch, context }: BatchSizes,
+  seed: number,
+): (step: number) => TextBatch {
+  const text = tensor(ids);
+  const key = random.key(seed);
+  return (step) => {
+    const first = random.randint(random.fold(key, step), [batch, 1], { max: ids.length - context }); // [B, 1]
+    return batchAt(text, first, context);
+  };
+}
+
+/**
+ * The sequences of a text one after the other, without overlap; a rest shorter than a batch is left out.
+ *
+ * @returns how many batches there are, and each of them.
+ */
+export function successiveBatches(
+  ids: Int32Array,
+  { batch, context }: BatchSizes,
+): { readonly count: number; readonly at: (index: number) => TextBatch } {
+  const text = tensor(ids);
+  const count = Math.floor((ids.length - 1) / (batch * context));
+  return {
+    count,
+    at: (index) => {
+      const first = arange(batch)
+        .mul(context)
+        .add(index * batch * context)
+        .expandDims(1); // [B, 1]
+      return batchAt(text, first, context);
+    },
+  };
+}
+
+/** @param first `i32[B, 1]`: where in the text each sequence begins. */
+function batchAt(text: Tensor, first: Tensor, context: number): TextBatch {
+  const at = first.add(arange(context)); // [B, S]
+  return { tokens: text.gather(at), targets: text.gather(at.add(1)) };
+}

@@ -1,0 +1,38 @@
+import { random, type Key, type Tensor } from "@switchyard/tensor";
+import { treeLeaves, treePaths } from "@switchyard/autograd";
+import { isFloat } from "@switchyard/tensor/graph";
+import type { Model } from "../models/model.ts";
+
+/** Means over batches, by path in what the model's `loss` returns: `loss`, `crossEntropy`, … */
+export type Evaluation = { readonly [path: string]: number };
+
+export interface EvaluateOptions<P, B, A extends { readonly loss: Tensor }> {
+  readonly model: Model<P, B, A>;
+  readonly params: P;
+  /** The batch of an index from 0. */
+  readonly data: (index: number) => B | Promise<B>;
+  readonly batches: number;
+  /** For models that draw numbers in evaluation too; that of seed 0 by default. */
+  readonly key?: Key;
+}
+
+/** The mean over batches of each scalar that the model's loss comes with, without training. */
+export async function evaluate<P, B, A extends { readonly loss: Tensor }>({
+  model,
+  params,
+  data,
+  batches,
+  key = random.key(0),
+}: EvaluateOptions<P, B, A>): Promise<Evaluation> {
+  const sums: { [path: string]: number } = {};
+  for (let i = 0; i < batches; i++) {
+    const value = model.loss(params, await data(i), { train: false, key: random.fold(key, i) });
+    const paths = treePaths(value);
+    const scalars = treeLeaves(value)
+      .map((t, j) => [paths[j], t] as const)
+      .filter(([, t]) => t.ndim === 0 && isFloat(t.dtype));
+    const read = await Promise.all(scalars.map(async ([path, t]) => [path, await t.item()] as const));
+    for (const [path, x] of read) sums[path] = (sums[path] ?? 0) + x;
+  }
+  return Object.fromEntries(Object.entries(sums).map(([path, sum]) => [path, sum / batches]));
+}
