@@ -119,6 +119,17 @@ test("a leaf that is being read keeps its elements when a plan would write over 
   await executor.shutdown();
 });
 
+test("a read keeps its elements when the tensor is donated before it has them", async () => {
+  await init("wasm", { threads: 2 });
+  const made = noise(0, [300, 300], "wasm").mul(0).add(2);
+  void realize(made);
+  const reading = made.data();
+  const next = made.mul(10);
+  await realize(next, { donate: made });
+  expect((await reading)[7]).toBe(2);
+  expect((await next.data())[7]).toBe(20);
+});
+
 test("bool crosses over in 32 bits and comes back in bytes", async () => {
   const backend = await wasmBackend({ threads: 0 });
   const block = backend.upload(Uint8Array.of(1, 0, 1), "bool");
