@@ -15,6 +15,7 @@ export {
   type InitOptions,
   type MemoryInfo,
 } from "./runtime/devices.ts";
+export { profile, type KernelProfile } from "./runtime/profile.ts";
 export { scope } from "./provenance.ts";
 export { attention, type AttentionOptions } from "./functions/attention.ts";
 export { call } from "./functions/call.ts";

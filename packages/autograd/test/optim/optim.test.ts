@@ -72,8 +72,9 @@ const textbooks: Record<string, [Optimizer<unknown>, Textbook]> = {
   Lion: [
     lion({ learningRate: rate, weightDecay: 0.2 }),
     (p, g, t, s) => {
-      const direction = Math.sign(0.9 * s.m + 0.1 * g);
-      s.m = 0.99 * s.m + 0.01 * g;
+      // The factors as they round: a sign next to 0 depends on it.
+      const direction = Math.sign(0.9 * s.m + (1 - 0.9) * g);
+      s.m = 0.99 * s.m + (1 - 0.99) * g;
       return p - (0.1 / t) * (direction + 0.2 * p);
     },
   ],

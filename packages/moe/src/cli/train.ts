@@ -40,7 +40,7 @@ export const trainCommand = (): Command =>
     .option("--data <file>", "the text to learn from (default: Moby-Dick)")
     .option("--steps <n>", "how many updates", integer(1), 600)
     .option("--resume <dir>", "go on with a run that was stopped")
-    .option("--batch <n>", "sequences in an update", integer(1), 32)
+    .option("--batch <n>", "sequences in an update", integer(1), 16)
     .option("--context <n>", "characters in a sequence", integer(1), 128)
     .option("--layers <n>", "layers, each with a mixture of experts", integer(1), 4)
     .option("--dim <n>", "the width of the model", integer(1), 128)
@@ -48,7 +48,7 @@ export const trainCommand = (): Command =>
     .option("--hidden <n>", "the width inside an expert", integer(1), 256)
     .option("--experts <n>", "experts in a layer", integer(1), 8)
     .option("--k <n>", "experts that each character is sent to", integer(1), 2)
-    .option("--learning-rate <r>", "the highest learning rate", number(0), 3e-3)
+    .option("--learning-rate <r>", "the highest learning rate", number(0), 4e-3)
     .action(trainRun);
 
 /** A run that is ready to start. */
@@ -56,6 +56,7 @@ interface Prepared {
   readonly config: RunConfig;
   readonly corpus: Corpus;
   readonly model: CharacterModel;
+  readonly optimizer: ReturnType<typeof optimizerOf>;
   /** Where it lies already, if it goes on. */
   readonly dir?: string;
 }
@@ -112,7 +113,7 @@ async function newRun(options: TrainCommandOptions): Promise<Prepared> {
     seed,
     learningRate,
   };
-  return { config, corpus, model: characterModel(corpus.tokenizer.size, config.model) };
+  return { config, corpus, model: characterModel(corpus.tokenizer.size, config.model), optimizer: optimizerOf(config) };
 }
 
 /** A run takes its options from its directory: others would make it another run. */
@@ -124,7 +125,7 @@ async function oldRun(dir: string, used: Command): Promise<Prepared> {
   const config = await readRun(dir);
   const tokenizer = characterTokenizer(config.vocabulary);
   const corpus = readyCorpus(await textOfRun(config, dir), config.model.context, tokenizer);
-  return { config, corpus, model: characterModel(tokenizer.size, config.model), dir };
+  return { config, corpus, model: characterModel(tokenizer.size, config.model), optimizer: optimizerOf(config), dir };
 }
 
 /** All parameters, and those that one token meets. */
@@ -149,7 +150,7 @@ function reporterFor({ json }: CommonOptions): TrainReporter {
 const optimizerOf = ({ steps, learningRate }: RunConfig) =>
   clipped(
     adamw({
-      learningRate: warmupCosine({ peak: learningRate, warmup: Math.ceil(steps / 20), steps }),
+      learningRate: warmupCosine({ peak: learningRate, warmup: Math.floor(steps / 20), steps }),
       weightDecay: 0.1,
       each: (_, t) => (t.ndim < 2 ? { weightDecay: 0 } : undefined),
     }),
@@ -164,7 +165,7 @@ const clipped = <S>(optimizer: Optimizer<S>): Optimizer<S> => ({
 type StepReport = Report<CharacterModelParams, TransformerLoss<TokenRouting>>;
 
 async function trainSteps(
-  { config, corpus, model }: Prepared,
+  { config, corpus, model, optimizer }: Prepared,
   dir: string,
   reporter: TrainReporter,
   signal: AbortSignal,
@@ -175,7 +176,7 @@ async function trainSteps(
   const run = train({
     model,
     data: randomBatches(corpus.train, { batch, context }, seed),
-    optimizer: optimizerOf(config),
+    optimizer,
     steps,
     seed,
     evaluate: { data: judging.at, batches: Math.min(2, judging.count), every: Math.ceil(steps / 10) },
@@ -257,6 +258,6 @@ async function showSample(
     key,
   }))
     ids.push(id);
-  const { decode } = corpus.tokenizer;
-  reporter.show({ event: "sample", when, prompt: decode(prompt), text: decode(ids) });
+  const { tokenizer } = corpus;
+  reporter.show({ event: "sample", when, prompt: tokenizer.decode(prompt), text: tokenizer.decode(ids) });
 }

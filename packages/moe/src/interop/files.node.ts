@@ -66,7 +66,7 @@ async function published(path: string, draft: string, write: () => Promise<void>
   try {
     await write();
   } catch (error) {
-    await remove(draft);
+    await remove(draft).catch(() => {}); // there may be nothing to remove, or nowhere to remove it from
     throw new ConfigError(`cannot write ${path}: ${reasonOf(error)}`);
   }
 }

@@ -30,7 +30,7 @@ export type ByteSource = string | URL | Blob | Uint8Array;
 interface Encoding {
   readonly bytes: number;
   readonly dtype: DType;
-  readonly read: (bytes: ArrayBuffer) => TypedArray;
+  readonly read: (bytes: ArrayBufferLike) => TypedArray;
 }
 
 const encodings: { readonly [name: string]: Encoding } = {
@@ -117,8 +117,9 @@ export function decodeSafetensors(bytes: Uint8Array, source: string): Safetensor
       throw fault(source, `"${name}" begins at ${entry.begin}, not at ${end}, where the last ends`);
     end = entry.end;
     if (end > body.length) throw fault(source, `it ends within "${name}": ${end} bytes wanted, ${body.length} there`);
-    // A copy: aligned, and not keeping the whole file alive.
-    const data = entry.encoding.read(body.slice(entry.begin, end).buffer);
+    // A copy: aligned, and not keeping the whole file alive. Of the buffer, since `slice` of a Node Buffer copies nothing.
+    const from = body.byteOffset + entry.begin;
+    const data = entry.encoding.read(body.buffer.slice(from, body.byteOffset + end));
     tensors.set(name, { dtype: entry.encoding.dtype, shape: entry.shape, data });
   }
   if (end !== body.length) throw fault(source, `${body.length - end} bytes follow the last tensor`);

@@ -78,10 +78,11 @@ async function* tokensFrom<P>(
   let cache = model.start(params, 1);
   try {
     for (let i = 0; i < maxTokens; i++) {
-      const { logits, cache: grown } = model.step(params, tensor([fed], { dtype: "i32" }), cache);
+      const tokens = tensor([fed], { dtype: "i32" });
+      const { logits, cache: grown } = model.step(params, tokens, cache);
       const last = logits.slice(0, -1); // [V]
       const token = sampleToken(last, sampling, key && random.fold(key, i));
-      const [id] = await Promise.all([token.item(), realize(grown, { donate: cache })]);
+      const [id] = await Promise.all([token.item(), realize(grown, { donate: [cache, tokens] })]);
       cache = grown;
       yield id;
       window.push(id);

@@ -19,7 +19,7 @@ import { moe as mixture, type MoeOptions, type MoeParams } from "../layers/moe.t
 import { normalization, type NormalizationParams, type NormKind } from "../layers/normalization.ts";
 import { importanceLoss } from "../losses/importance.ts";
 import { loadLoss } from "../losses/load.ts";
-import { anObject, checkOptions, flag, oneOf, positiveInteger, requireOptions } from "../options.ts";
+import { checkOptions, flag, oneOf, positiveInteger, requireOptions } from "../options.ts";
 import { noisyTopK, type NoisyTopKParams } from "../routing/noisyTopK.ts";
 import type { Router, Routing, TokenRouting } from "../routing/routing.ts";
 import type { LanguageModel, LossOptions } from "./model.ts";

@@ -24,7 +24,7 @@ export const vocabularyOf = (text: string): string =>
  * @throws {ConfigError} if a character appears twice, or there is none.
  */
 export function characterTokenizer(vocabulary: string): CharacterTokenizer {
-  const characters = [...vocabulary];
+  const characters = Array.from(vocabulary);
   const idOf = new Map(characters.map((character, id) => [character, id]));
   if (characters.length === 0 || idOf.size !== characters.length)
     throw new ConfigError(

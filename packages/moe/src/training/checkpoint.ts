@@ -149,7 +149,7 @@ function constantsOf(tree: unknown): Constants {
     if (value === undefined) return value;
     if (value !== null && !Number.isFinite(value) && typeof value !== "string" && typeof value !== "boolean")
       throw new ConfigError(
-        `saveCheckpoint: ${path || "the root"} is ${String(value)}; a checkpoint holds tensors, finite numbers, strings and booleans`,
+        `saveCheckpoint: ${path || "the root"} is ${typeof value === "number" ? value : `a ${typeof value}`}; a checkpoint holds tensors, finite numbers, strings and booleans`,
       );
     constants[path] = value as Constants[string];
     return value;

@@ -21,6 +21,14 @@ export interface RunResult {
   readonly done: Promise<void>;
 }
 
+/** One kernel that ran: how long, and what it had to move and compute. */
+export interface KernelRun {
+  readonly name: string;
+  readonly ms: number;
+  readonly bytes: number;
+  readonly flops: number;
+}
+
 /**
  * A device. Work happens in the order it was asked for: memory freed after `run` may be handed out again at once, and a
  * `read` sees every run before it.
@@ -36,6 +44,8 @@ export interface Backend {
   /** A copy of the elements on the host. */
   read(allocation: Allocation, dtype: DType, size: number): Promise<TypedArray>;
   free(allocation: Allocation): void;
+  /** Tells a listener of each kernel that ends from now on, until it is undefined. Timing costs a barrier per kernel. */
+  onKernel(listener: ((run: KernelRun) => void) | undefined): void;
   /** Bytes held for reuse, in no live tensor. */
   poolBytes(): number;
   shutdown(): Promise<void>;

@@ -1,208 +1,261 @@
-// Counter-based random numbers (Threefry-2x32-20). No hidden generator: every function takes a key, and the same key gives the
-// same numbers on every device and for any number of threads. Exported as the namespace `random`.
-import { apply, fullLike } from "../apply.ts";
-import { ConfigError, DTypeError, ShapeError } from "../errors.ts";
-import { makeNode } from "../node.ts";
-import { hostLeaf } from "../runtime/realize.ts";
-import { leafStorage } from "../runtime/leaves.ts";
+import { apply, checkFloat, fullLike, iotaLike } from "../apply.ts";
+import { ConfigError, ShapeError } from "../errors.ts";
+import { full } from "../make.ts";
 import { defaultFloat } from "../runtime/defaults.ts";
-import { defaultDevice } from "../runtime/devices.ts";
-import { describe } from "../shape.ts";
-import { Tensor } from "../tensor.ts";
-import type { DeviceName, FloatDType, Shape } from "../types.ts";
-import { clip, exp, log, mul, normalCdf, shiftRight, sqrt, sub, xor } from "./elementwise.ts";
+import { describe, normalizeAxis } from "../shape.ts";
+import { normalCdf } from "../special.ts";
+import type { Tensor } from "../tensor.ts";
+import type { DeviceName, DType, FloatDType, Shape } from "../types.ts";
+import { add, lt, minimum, shiftRight, type Operand } from "./elementwise.ts";
 import { argsort, gather } from "./indexing.ts";
+import { normalQuantile } from "./normalQuantile.ts";
 import { argMax } from "./reductions.ts";
-import { slice } from "./views.ts";
+import type { SliceRange } from "./views.ts";
 
-/** The state of a random stream: two 32-bit words. Never consumed: the same key gives the same numbers; `split` makes new ones. */
+/**
+ * A seed and a place in its tree: `u32[2]`. Spend each key once: the same key and shape give the same numbers, on every device.
+ * It is a tensor, so it fits trees and checkpoints.
+ */
 export type Key = Tensor<"u32">;
 
-type Tuple<T, N extends number, R extends T[] = []> = number extends N
-  ? T[]
-  : R["length"] extends N
-    ? R
-    : Tuple<T, N, [...R, T]>;
+/** A tuple of `N` keys where `N` is a literal, else an array. */
+export type Keys<N extends number> = number extends N ? Key[] : KeyTuple<N>;
+type KeyTuple<N extends number, T extends Key[] = []> = T["length"] extends N ? T : KeyTuple<N, [...T, Key]>;
 
-export interface FloatOptions {
-  /** f32 unless it says otherwise. */
-  readonly dtype?: FloatDType;
-}
+const WORD = 2 ** 32;
 
-/** What keeps the streams of different uses apart: each xors the key with words of its own. */
-const domains = { split: [0x9e3779b9, 0x7f4a7c15], fold: [0xbf58476d, 0x1ce4e5b9] } as const;
+/** `split` and `fold` each work under the key masked by their own constant, so that they never meet the stream of `bits`. */
+const SPLIT_MASK = 0x5f3759df;
+const FOLD_MASK = 0x2545f491;
 
-function checkKey(op: string, key: Key): void {
-  if (key.dtype !== "u32" || key.ndim !== 1 || key.shape[0] !== 2) {
-    throw new ShapeError(`random.${op}: a key is u32[2], made by random.key, split or fold (got ${describe(key)})`);
-  }
-}
-
-/** The key in another domain: word 0 where the coordinate is 0, word 1 where it is 1. */
-function inDomain(key: Key, [first, second]: readonly [number, number]): Key {
-  const coordinate = key.derive(makeNode("iota", [], { shape: [2], axis: 0, dtype: "u32" }, key.device));
-  // Arithmetic on data, not a constant tensor: nothing to upload.
-  return xor(key, coordinate.mul((second - first) >>> 0).add(first)) as Key;
-}
-
-const words = (key: Key, stream: Tensor, shape: Shape): Tensor<"u32"> => apply("randomBits", [key, stream], { shape });
-
-/** A key from a seed: any integer up to 2^53 in magnitude. */
+/**
+ * The root of a tree of random numbers.
+ * @param seed any integer up to 2^53 in magnitude.
+ * @throws {ConfigError} for any other seed.
+ */
 export function key(seed: number, { device }: { readonly device?: DeviceName } = {}): Key {
-  if (!Number.isSafeInteger(seed)) throw new ConfigError(`random.key: a seed is an integer, got ${seed}`);
-  const data = Uint32Array.of(Math.floor(seed / 2 ** 32) >>> 0, seed >>> 0);
-  const node = hostLeaf(device ?? defaultDevice(), [2], data, "u32", "key");
-  return new Tensor<"u32">(node, leafStorage(node));
+  if (!Number.isSafeInteger(seed))
+    throw new ConfigError(`random.key: a seed is an integer up to 2^53 in magnitude, got ${seed}`);
+  // Constants, not an uploaded leaf: a key made anew at each step owns no buffer.
+  const high = full([2], Math.floor(seed / WORD) >>> 0, { dtype: "u32", device });
+  const low = fullLike(high, seed >>> 0, [2], "u32");
+  return high.where(iotaLike(high, [2], 0, "u32").eq(0), low);
 }
 
-/** `count` independent keys. */
-export function split<N extends number = 2>(from: Key, count: N = 2 as N): Tuple<Key, N> {
-  checkKey("split", from);
+function checkKey(op: string, k: Key): Key {
+  if (k.dtype === "u32" && k.shape.length === 1 && k.shape[0] === 2) return k;
+  throw new ShapeError(`random.${op}: a key is u32[2], from random.key or random.split (got ${describe(k)})`);
+}
+
+const words = (k: Key, stream: Tensor, shape: Shape): Tensor<"u32"> => apply("randomBits", [k, stream], { shape });
+
+const uniformWords = (op: string, k: Key, shape: Shape): Tensor<"u32"> =>
+  words(checkKey(op, k), fullLike(k, 0, [], "u32"), shape);
+
+/** Two words for each element. */
+function wordPairs(op: string, k: Key, shape: Shape): [high: Tensor<"u32">, low: Tensor<"u32">] {
+  const pairs = uniformWords(op, k, [...shape, 2]);
+  const word = (at: 0 | 1): Tensor<"u32"> => pairs.slice(...shape.map((): SliceRange => []), at);
+  return [word(0), word(1)];
+}
+
+/**
+ * Independent keys, by default two. The given key is spent.
+ * @throws {ShapeError} unless `n` is a positive integer.
+ */
+export function split<const N extends number = 2>(k: Key, n?: N): Keys<N> {
+  const count: number = n ?? 2;
   if (!Number.isInteger(count) || count < 1)
-    throw new ShapeError(`random.split: the count is a positive integer, got ${count}`);
-  const all = words(inDomain(from, domains.split), fullLike(from, 0, [], "u32"), [count, 2]);
-  return Array.from({ length: count }, (_, i) => slice(all, i)) as Tuple<Key, N>;
+    throw new ShapeError(`random.split: how many keys is a positive integer, got ${count}`);
+  const rows = uniformWords("split", checkKey("split", k).xor(SPLIT_MASK), [count, 2]);
+  return Array.from({ length: count }, (_, i) => rows.slice(i)) as Keys<N>;
 }
 
-/** A key for each value of a counter, such as the step. A number is data: stepping it recompiles nothing. */
-export function fold(from: Key, data: number | Tensor): Key {
-  checkKey("fold", from);
-  if (typeof data === "number" && (!Number.isInteger(data) || data < 0 || data > 0xffffffff)) {
-    throw new DTypeError(`random.fold: a counter is an integer from 0 to 2^32 - 1, got ${data}`);
+/**
+ * The key at a place: a step, a layer, a rank. The key itself is not spent by it, so one key serves all steps.
+ *
+ * @param place an integer from 0 to 2^32 - 1. As a number it is data: folding in another step recompiles nothing. Or an integer scalar, not negative.
+ */
+export function fold(k: Key, place: number | Tensor): Key {
+  checkKey("fold", k);
+  if (typeof place === "number" && !(Number.isInteger(place) && place >= 0 && place < WORD))
+    throw new ConfigError(`random.fold: a place is an integer from 0 to 2^32 - 1, got ${place}`);
+  if (typeof place !== "number" && (place.ndim !== 0 || (place.dtype !== "i32" && place.dtype !== "u32")))
+    throw new ShapeError(`random.fold: a place is a number or an integer scalar (got ${describe(place)})`);
+  const stream = typeof place === "number" ? fullLike(k, place, [], "u32") : place.cast("u32");
+  return words(k.xor(FOLD_MASK), stream, [2]);
+}
+
+/** Uniform 32-bit words. */
+export const bits = (k: Key, shape: Shape): Tensor<"u32"> => uniformWords("bits", k, shape);
+
+export interface RandomOptions<D extends DType> {
+  readonly dtype?: D;
+}
+
+/** Uniform integers of 24 bits in f32, of 53 in f64, less `dropped` bits: as many as the dtype holds exactly. */
+function uniformInteger<D extends FloatDType>(
+  op: string,
+  k: Key,
+  shape: Shape,
+  dtype: D,
+  dropped: 0 | 1,
+): { readonly value: Tensor<D>; readonly range: number } {
+  if (dtype === "f32") {
+    const value = shiftRight(uniformWords(op, k, shape), 8 + dropped).cast(dtype);
+    return { value, range: 2 ** (24 - dropped) };
   }
-  const stream = typeof data === "number" ? fullLike(from, data, [], "u32") : data.cast("u32");
-  return words(inDomain(from, domains.fold), stream, [2]);
+  const [high, low] = wordPairs(op, k, shape);
+  const upper = shiftRight(high, 5 + dropped).cast(dtype);
+  return { value: upper.mul(2 ** 26).add(shiftRight(low, 6).cast(dtype)), range: 2 ** (53 - dropped) };
 }
 
-/** Uniform 32-bit words. The same on every device, bit for bit. */
-export function bits(from: Key, shape: Shape): Tensor<"u32"> {
-  checkKey("bits", from);
-  return words(from, fullLike(from, 0, [], "u32"), shape);
-}
+const uniform01 = <D extends FloatDType>(op: string, k: Key, shape: Shape, dtype: D): Tensor<D> => {
+  const { value, range } = uniformInteger(op, k, shape, dtype, 0);
+  return value.mul(1 / range);
+};
 
-export interface UniformOptions extends FloatOptions {
+export interface UniformOptions<D extends DType> extends RandomOptions<D> {
   readonly min?: number;
   readonly max?: number;
 }
 
-/** Uniform on `[min, max)`, `[0, 1)` by default: 24 random bits in f32, 53 in f64. On `[0, 1)` the same on every device, bit for bit. */
-export function uniform(
-  from: Key,
+/** Uniform on `[min, max)`, by default `[0, 1)`; on any other interval rounding may reach `max`. */
+export function uniform<D extends FloatDType = "f32">(
+  k: Key,
   shape: Shape,
-  { min = 0, max = 1, dtype = defaultFloat() }: UniformOptions = {},
-): Tensor<FloatDType> {
-  const unit =
-    dtype === "f32"
-      ? shiftRight(bits(from, shape), 8)
-          .cast("f32")
-          .mul(2 ** -24)
-      : unit53(from, shape);
-  const scaled = max - min === 1 ? unit : unit.mul(max - min);
-  return (min === 0 ? scaled : scaled.add(min)) as Tensor<FloatDType>;
+  { min = 0, max = 1, dtype = defaultFloat() as D }: UniformOptions<D> = {},
+): Tensor<D> {
+  const unit = uniform01("uniform", k, shape, dtype);
+  return min === 0 && max === 1 ? unit : unit.mul(max - min).add(min);
 }
 
-function unit53(from: Key, shape: Shape): Tensor<"f64"> {
-  const pair = bits(from, [2, ...shape]);
-  const high = shiftRight(slice(pair, 0), 5).cast("f64");
-  const low = shiftRight(slice(pair, 1), 6).cast("f64");
-  return high
-    .mul(2 ** 26)
-    .add(low)
-    .mul(2 ** -53);
-}
-
-export interface NormalOptions extends FloatOptions {
+export interface NormalOptions<D extends DType> extends RandomOptions<D> {
   readonly mean?: number;
   readonly std?: number;
 }
 
-/** Normal deviates (Box and Muller, 1958): `sqrt(-2 log u) cos(2 pi v)`. Devices agree within 8 ulps or 1e-6. */
-export function normal(
-  from: Key,
+/** Normal, by inversion: `z = quantile(u)` with u on a grid of 2^24 (f64: 2^53) midpoints, so |z| < 5.5 (f64: 8.3). Mean and std are data. */
+export function normal<D extends FloatDType = "f32">(
+  k: Key,
   shape: Shape,
-  { mean = 0, std = 1, dtype = defaultFloat() }: NormalOptions = {},
-): Tensor<FloatDType> {
-  const pair = uniform(from, [2, ...shape], { dtype });
-  const radius = sqrt(mul(log(sub(1, slice(pair, 0))), -2));
-  const standard = radius.mul(
-    slice(pair, 1)
-      .mul(2 * Math.PI)
-      .cos(),
-  );
-  const scaled = std === 1 ? standard : standard.mul(std);
-  return (mean === 0 ? scaled : scaled.add(mean)) as Tensor<FloatDType>;
+  { mean = 0, std = 1, dtype = defaultFloat() as D }: NormalOptions<D> = {},
+): Tensor<D> {
+  const { value, range } = uniformInteger("normal", k, shape, dtype, 0);
+  const q = value.sub((range - 1) / 2).mul(1 / range); // exact, symmetric, never 0
+  const z = normalQuantile(q, q.abs().neg().add(0.5));
+  return mean === 0 && std === 1 ? z : z.mul(std).add(mean);
 }
 
-export interface TruncatedOptions extends FloatOptions {
+export interface TruncatedNormalOptions<D extends DType> extends RandomOptions<D> {
   readonly lower?: number;
   readonly upper?: number;
 }
 
-/** Standard normal deviates within `[lower, upper]`, `[-2, 2]` by default, by inverting the distribution function. */
-export function truncatedNormal(from: Key, shape: Shape, options: TruncatedOptions = {}): Tensor<FloatDType> {
-  const { lower = -2, upper = 2, dtype = defaultFloat() } = options;
-  if (!(lower < upper))
-    throw new ConfigError(`random.truncatedNormal: lower must be below upper, got ${lower} and ${upper}`);
-  const like = uniform(from, shape, { dtype });
-  const [low, high] = [lower, upper].map((bound) => normalCdf(fullLike(like, bound, [], dtype)));
-  return clip(quantile(high.sub(low).mul(like).add(low)), lower, upper) as Tensor<FloatDType>;
+/**
+ * Standard normal given that it lies in `[lower, upper]`, by default two standard deviations either way.
+ * @throws {ConfigError} unless `lower < upper` and the interval meets `[-5, 5]` (f64: `[-8, 8]`), where the quantile is accurate.
+ */
+export function truncatedNormal<D extends FloatDType = "f32">(
+  k: Key,
+  shape: Shape,
+  { lower = -2, upper = 2, dtype = defaultFloat() as D }: TruncatedNormalOptions<D> = {},
+): Tensor<D> {
+  const reach = dtype === "f32" ? 5 : 8;
+  if (!(lower < upper && lower < reach && upper > -reach))
+    throw new ConfigError(
+      `random.truncatedNormal: takes lower < upper with part of the interval within ${reach} of 0, got [${lower}, ${upper}]`,
+    );
+  // A probability keeps its digits near 0 and would lose them near 1: draw on the side that holds more of the lower tail.
+  if (lower + upper > 0) return truncatedNormal(k, shape, { lower: -upper, upper: -lower, dtype }).neg();
+  const [from, to] = [normalCdf(lower), normalCdf(upper)];
+  const p = uniform01("truncatedNormal", k, shape, dtype)
+    .mul(to - from)
+    .add(from);
+  const tail = minimum(p, p.neg().add(1)).maximum(dtype === "f32" ? 2 ** -25 : 2 ** -54);
+  return normalQuantile(p.sub(0.5), tail as Tensor<D>).clip(lower, upper);
+}
+
+/** Gumbel noise, `-log(-log(u))`: the argmax of logits plus this is a sample of their softmax. */
+export function gumbel<D extends FloatDType = "f32">(
+  k: Key,
+  shape: Shape,
+  { dtype = defaultFloat() as D }: RandomOptions<D> = {},
+): Tensor<D> {
+  // Midpoints of a grid of 2^23 (f64: 2^52), so neither end is reached.
+  const { value, range } = uniformInteger("gumbel", k, shape, dtype, 1);
+  return value
+    .add(0.5)
+    .mul(1 / range)
+    .log()
+    .neg()
+    .log()
+    .neg();
+}
+
+/** Indices drawn from `softmax(logits)` along an axis, which disappears. Logits of -inf are never drawn. */
+export function categorical(k: Key, logits: Tensor, axis = -1): Tensor<"i32"> {
+  checkFloat("random.categorical", logits);
+  const along = normalizeAxis("random.categorical", axis, logits.ndim);
+  return argMax(add(logits, gumbel(k, logits.shape, { dtype: logits.dtype as FloatDType })), along);
+}
+
+export interface BernoulliOptions {
+  /** The probability of true: a number (data) or a tensor that broadcasts to the shape. */
+  readonly p?: Operand;
+}
+
+/** True with probability `p`, by default one half. */
+export function bernoulli(k: Key, shape: Shape, { p = 0.5 }: BernoulliOptions = {}): Tensor<"bool"> {
+  const dtype = typeof p !== "number" && p.dtype === "f64" ? "f64" : "f32";
+  return lt(uniform01("bernoulli", k, shape, dtype), p);
+}
+
+export interface RandintOptions {
+  /** The least integer, 0 by default. */
+  readonly min?: number;
+  /** One past the largest. */
+  readonly max: number;
 }
 
 /**
- * The inverse of the normal distribution function: Winitzki's closed approximation of the inverse error function, then three
- * steps of Newton, each of which doubles the digits.
+ * Uniform integers in `[min, max)`. 64 random bits are scaled to the range, so no probability is off by more than 2^-64.
+ * Both bounds are data.
+ *
+ * @throws {ConfigError} unless the bounds are integers of i32, `min < max` and the range is at most 2^31.
  */
-function quantile(p: Tensor): Tensor {
-  const a = 0.147;
-  const x = p.mul(2).sub(1);
-  const logarithm = log(sub(1, x.square()).maximum(1e-30));
-  const middle = logarithm.mul(0.5).add(2 / (Math.PI * a));
-  let z = x
-    .sign()
-    .mul(sqrt(sqrt(middle.square().sub(logarithm.div(a))).sub(middle)))
-    .mul(Math.SQRT2);
-  for (let step = 0; step < 3; step++) {
-    const density = exp(z.square().mul(-0.5)).mul(1 / Math.sqrt(2 * Math.PI));
-    z = z.sub(normalCdf(z).sub(p).div(density));
-  }
-  return z;
+export function randint(k: Key, shape: Shape, { min = 0, max }: RandintOptions): Tensor<"i32"> {
+  const span = max - min;
+  const fits = Number.isInteger(min) && Number.isInteger(max) && min >= -(2 ** 31) && max <= 2 ** 31;
+  if (!fits || span < 1 || span > 2 ** 31)
+    throw new ConfigError(
+      `random.randint: takes integers min < max in the range of i32, at most 2^31 apart, got [${min}, ${max})`,
+    );
+  const [high, low] = wordPairs("randint", k, shape);
+  const part = highProduct(low, span);
+  const carry = high.mul(span).add(part).lt(part).cast("u32"); // the sum wraps when it is below its part
+  return highProduct(high, span).add(carry).cast("i32").add(min);
 }
 
-/** Integers from `min` up to but without `max`. */
-export function randint(
-  from: Key,
-  shape: Shape,
-  { min = 0, max }: { readonly min?: number; readonly max: number },
-): Tensor<"i32"> {
-  if (!Number.isInteger(min) || !Number.isInteger(max) || max <= min || max - min > 0x7fffffff) {
-    throw new ConfigError(`random.randint: takes integers min < max less than 2^31 apart, got ${min} and ${max}`);
-  }
-  return bits(from, shape)
-    .mod(max - min)
-    .cast("i32")
-    .add(min);
+/** The upper word of the 64-bit product of 32-bit integers, by halves: WGSL has no wide multiply. */
+function highProduct(x: Tensor, y: number): Tensor<"u32"> {
+  const [yHigh, yLow] = [Math.floor(y / 0x10000), y % 0x10000];
+  const [xHigh, xLow] = [shiftRight(x, 16), x.and(0xffff)];
+  const first = xHigh.mul(yLow).add(shiftRight(xLow.mul(yLow), 16));
+  const second = xLow.mul(yHigh).add(first.and(0xffff));
+  return xHigh.mul(yHigh).add(shiftRight(first, 16)).add(shiftRight(second, 16)) as Tensor<"u32">;
 }
 
-/** True with probability `p`. */
-export function bernoulli(from: Key, shape: Shape, { p = 0.5 }: { readonly p?: number } = {}): Tensor<"bool"> {
-  return uniform(from, shape).lt(p);
-}
+/** Up to this many, 32 random bits are distinct but for one case in a thousand; beyond, the order takes 64. */
+const SINGLE_WORD_PERMUTATION = 2900;
 
-/** The numbers `0..n-1`, or the rows of a tensor, in random order. */
-export function permutation(from: Key, of: number): Tensor<"i32">;
-export function permutation(from: Key, of: Tensor): Tensor;
-export function permutation(from: Key, of: number | Tensor): Tensor {
-  const order = argsort(bits(from, [typeof of === "number" ? of : of.shape[0]]));
-  return typeof of === "number" ? order : gather(of, order, 0);
-}
-
-/** Standard Gumbel deviates: `-log(-log u)`. */
-export function gumbel(from: Key, shape: Shape, { dtype = defaultFloat() }: FloatOptions = {}): Tensor<FloatDType> {
-  const u = uniform(from, shape, { dtype }).maximum(2 ** -25);
-  return log(log(u).neg()).neg() as Tensor<FloatDType>;
-}
-
-/** An index along an axis with probability `softmax(logits)`, by the Gumbel-max trick. */
-export function categorical(from: Key, logits: Tensor, axis = -1): Tensor<"i32"> {
-  return argMax(logits.add(gumbel(from, logits.shape, { dtype: logits.dtype as FloatDType })), axis);
+/** The integers from 0 to `n - 1`, or the rows of a tensor, in random order. */
+export function permutation(k: Key, of: number): Tensor<"i32">;
+export function permutation<D extends DType>(k: Key, of: Tensor<D>): Tensor<D>;
+export function permutation(k: Key, of: number | Tensor): Tensor {
+  if (typeof of !== "number") return gather(of, permutation(k, of.shape[0]));
+  if (of <= SINGLE_WORD_PERMUTATION) return argsort(uniformWords("permutation", k, [of]));
+  const [high, low] = wordPairs("permutation", k, [of]);
+  const byLow = argsort(low);
+  return gather(byLow, argsort(gather(high, byLow))); // by the high word, ties by the low one
 }

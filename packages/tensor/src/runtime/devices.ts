@@ -80,8 +80,8 @@ export async function backendOf(name: DeviceName): Promise<Backend> {
   return live.get(name) ?? started.get(name)?.backend ?? start(name, {});
 }
 
-/** The backend of a device that has already started. */
-export const liveBackend = (name: DeviceName): Backend | undefined => live.get(name);
+/** The backends that have started. */
+export const liveBackends = (): Backend[] => [...live.values()];
 
 /** The device that new tensors live on unless they say otherwise. */
 export const defaultDevice = (): DeviceName => chosen;

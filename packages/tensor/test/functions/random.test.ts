@@ -82,11 +82,12 @@ describe("bits", () => {
 
 describe("keys", () => {
   test("a seed up to 2^53 fills both words", async () => {
-    expect([...(await random.key(5).data())]).toEqual([5, 0]);
-    expect([...(await random.key(2 ** 40 + 5).data())]).toEqual([5, 256]);
+    expect([...(await random.key(5).data())]).toEqual([0, 5]);
+    expect([...(await random.key(2 ** 40 + 5).data())]).toEqual([256, 5]);
+    expect([...(await random.key(-1).data())]).toEqual([0xffffffff, 0xffffffff]);
   });
 
-  test.each([-1, 0.5, NaN, 2 ** 53])("the seed %d is refused", (seed) => {
+  test.each([0.5, NaN, 2 ** 53])("the seed %d is refused", (seed) => {
     expect(() => random.key(seed)).toThrow(ConfigError);
   });
 
@@ -133,6 +134,7 @@ describe("keys", () => {
   test("anything but u32[2] is refused as a key", () => {
     expect(() => random.normal(zeros([2]) as never, [3])).toThrow("a key is u32[2]");
     expect(() => random.split(random.bits(random.key(0), [3]))).toThrow("a key is u32[2]");
+    expect(() => random.split(random.key(0), 0)).toThrow("a positive integer, got 0");
   });
 });
 
@@ -167,25 +169,40 @@ describe("distributions", () => {
     expect(Math.abs(moment(data, 4) - 3)).toBeLessThan(4 * Math.sqrt(96 / n));
   });
 
+  test("normal takes a mean and a standard deviation", async () => {
+    const k = random.key(3);
+    const [plain, moved] = await Promise.all(
+      [random.normal(k, [9]), random.normal(k, [9], { mean: 2, std: 3 })].map((x) => x.data()),
+    );
+    plain.forEach((z, i) => expect(moved[i]).toBeCloseTo(2 + 3 * z, 5));
+  });
+
   test("truncatedNormal stays inside and is the normal given the interval", async () => {
-    for (const [min, max] of [
+    for (const [lower, upper] of [
       [-2, 2],
       [1, 3],
       [-Infinity, -1.5],
       [4, Infinity],
     ]) {
-      const data = await random.truncatedNormal(random.key(5), [n], { min, max }).data();
-      expect(Math.min(...data)).toBeGreaterThanOrEqual(min);
-      expect(Math.max(...data)).toBeLessThanOrEqual(max);
-      const tail = (x: number): number => (min > 0 ? 1 - normalCdfBySimpson(x) : normalCdfBySimpson(x));
-      const [low, high] = [tail(Math.max(min, -12)), tail(Math.min(max, 12))];
+      const data = await random.truncatedNormal(random.key(5), [n], { lower, upper }).data();
+      expect(Math.min(...data)).toBeGreaterThanOrEqual(lower);
+      expect(Math.max(...data)).toBeLessThanOrEqual(upper);
+      const tail = (x: number): number => (lower > 0 ? 1 - normalCdfBySimpson(x) : normalCdfBySimpson(x));
+      const [low, high] = [tail(Math.max(lower, -12)), tail(Math.min(upper, 12))];
       expect(ksDistance(data, (x) => (tail(x) - low) / (high - low))).toBeLessThan(1.95);
     }
   });
 
+  test("truncatedNormal stays inside an interval of a few rounding errors", async () => {
+    const [lower, upper] = [Math.fround(0.3), Math.fround(0.3000004)];
+    const data = await random.truncatedNormal(random.key(5), [1000], { lower, upper }).data();
+    expect(Math.min(...data)).toBeGreaterThanOrEqual(lower);
+    expect(Math.max(...data)).toBeLessThanOrEqual(upper);
+  });
+
   test("truncatedNormal refuses an empty or unreachable interval", () => {
-    expect(() => random.truncatedNormal(random.key(0), [1], { min: 2, max: 1 })).toThrow(ConfigError);
-    expect(() => random.truncatedNormal(random.key(0), [1], { min: 30, max: 40 })).toThrow(ConfigError);
+    expect(() => random.truncatedNormal(random.key(0), [1], { lower: 2, upper: 1 })).toThrow(ConfigError);
+    expect(() => random.truncatedNormal(random.key(0), [1], { lower: 30, upper: 40 })).toThrow(ConfigError);
   });
 
   test("gumbel passes Kolmogorov-Smirnov", async () => {
@@ -254,6 +271,25 @@ describe("distributions", () => {
   test.each([0, 1, 2, 17, 4000])("permutation of %d holds each integer once", async (size) => {
     const data = await random.permutation(random.key(1), size).data();
     expect([...data].toSorted((a, b) => a - b)).toEqual(Array.from({ length: size }, (_, i) => i));
+  });
+
+  test("a long permutation is the order of 64-bit words, so that ties of the upper word do not favour low indices", async () => {
+    const size = 3000;
+    const words = await random.bits(random.key(1), [size, 2]).data();
+    const pair = (i: number): bigint => (BigInt(words[2 * i]) << 32n) | BigInt(words[2 * i + 1]);
+    const expected = Array.from({ length: size }, (_, i) => i).toSorted((a, b) => (pair(a) < pair(b) ? -1 : 1));
+    expect([...(await random.permutation(random.key(1), size).data())]).toEqual(expected);
+  });
+
+  test("permutation of a tensor moves whole rows", async () => {
+    const k = random.key(2);
+    const rows = tensor([
+      [0, 1],
+      [2, 3],
+      [4, 5],
+    ]);
+    const order = await random.permutation(k, 3).data();
+    expect(await random.permutation(k, rows).toArray()).toEqual(Array.from(order, (i) => [2 * i, 2 * i + 1]));
   });
 
   test("all 24 permutations of 4 are equally likely", async () => {

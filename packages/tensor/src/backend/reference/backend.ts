@@ -2,10 +2,10 @@ import { internal } from "../../errors.ts";
 import { topologicalOrder, type AnyNode } from "../../node.ts";
 import { primitives } from "../../primitives/index.ts";
 import type { HostArray, Primitive } from "../../primitives/primitive.ts";
-import { leafStorage, nodeInputs } from "../../runtime/leaves.ts";
+import { leafStorage, nodeInputs, opName } from "../../runtime/leaves.ts";
 import { sizeOf } from "../../shape.ts";
 import { hostArray, hostArrayFrom, type TypedArray } from "../../types.ts";
-import type { Allocation, Backend, RunRequest } from "../backend.ts";
+import type { Allocation, Backend, KernelRun, RunRequest } from "../backend.ts";
 
 interface HostAllocation extends Allocation {
   readonly data: TypedArray;
@@ -13,13 +13,15 @@ interface HostAllocation extends Allocation {
 
 /** The oracle: runs each primitive's own loop, one node at a time, in graph order. Knows no plan and no fusion. */
 export function referenceBackend(): Backend {
+  let listener: ((run: KernelRun) => void) | undefined;
   return {
     dtypes: ["f32", "f64", "i32", "u32", "bool"],
     details: { threads: 1 },
     upload: (data, dtype) => allocate(hostArrayFrom(dtype, data)),
-    run: (request) => ({ allocations: evaluate(request).map(allocate), done: Promise.resolve() }),
+    run: (request) => ({ allocations: evaluate(request, listener).map(allocate), done: Promise.resolve() }),
     read: async (allocation) => (allocation as HostAllocation).data.slice(),
     free: () => {},
+    onKernel: (to) => void (listener = to),
     poolBytes: () => 0,
     shutdown: async () => {},
   };
@@ -27,13 +29,14 @@ export function referenceBackend(): Backend {
 
 const allocate = (data: TypedArray): HostAllocation => ({ bytes: data.byteLength, data });
 
-function evaluate({ roots }: RunRequest): TypedArray[] {
+function evaluate({ roots }: RunRequest, listener: ((run: KernelRun) => void) | undefined): TypedArray[] {
   const order = topologicalOrder(roots, nodeInputs);
   const consumers = new Map<AnyNode, number>();
   for (const node of [...order.flatMap(nodeInputs), ...roots]) consumers.set(node, (consumers.get(node) ?? 0) + 1);
   const values = new Map<AnyNode, HostArray>();
   for (const node of order) {
     const inputs = nodeInputs(node);
+    const began = performance.now();
     values.set(
       node,
       evaluateNode(
@@ -41,6 +44,7 @@ function evaluate({ roots }: RunRequest): TypedArray[] {
         inputs.map((input) => values.get(input)!),
       ),
     );
+    listener?.({ name: opName(node), ms: performance.now() - began, bytes: 0, flops: 0 });
     for (const input of inputs) {
       const left = consumers.get(input)! - 1;
       consumers.set(input, left);

@@ -87,6 +87,12 @@ function createBackend(parts: PlanRunnerOptions): Backend {
       return heap.read(block, dtype, size);
     },
     free: (allocation) => executor.free(allocation as Block),
+    onKernel(listener) {
+      executor.onTimes =
+        listener &&
+        ((program, times) =>
+          times.forEach((us, i) => listener({ name: program.names[i], ms: us / 1000, ...program.costs[i] })));
+    },
     poolBytes: heap.freeBytes,
     shutdown: executor.shutdown,
   };

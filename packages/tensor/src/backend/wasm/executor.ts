@@ -2,7 +2,7 @@ import { DeviceError } from "../../errors.ts";
 import type { Block } from "./freeLists.ts";
 import type { Heap } from "./memory.ts";
 import type { Modules } from "./modules.ts";
-import { writeRun, type Bindings, type Program } from "./program.ts";
+import { stepTimes, writeRun, type Bindings, type Program } from "./program.ts";
 import { scratchBytes } from "./launch.ts";
 import { createThreads, type Threads } from "./threads.ts";
 import { layout, walk } from "./walker.ts";
@@ -15,7 +15,9 @@ export interface Executor {
   /** How many threads will share a program's tiles. */
   readonly threads: number;
   /** Settles when the program is done. @throws {DeviceError} if there is no room for it. */
-  readonly submit: (program: Program, bindings: Omit<Bindings, "threads">) => Promise<void>;
+  readonly submit: (program: Program, bindings: Binding) => Promise<void>;
+  /** Told the times of every step from now on, until it is undefined again. */
+  onTimes: ((program: Program, microseconds: readonly number[]) => void) | undefined;
   /** Settles when everything submitted so far is done, well or badly. */
   readonly drained: () => Promise<void>;
   /** Gives memory back; what is in flight may still use it. */
@@ -32,6 +34,9 @@ export interface ExecutorOptions {
   readonly barrier: number;
 }
 
+/** What the caller of a program knows; the executor adds who walks it. */
+export type Binding = Omit<Bindings, "threads" | "timed">;
+
 interface Flight {
   readonly program: Program;
   readonly block: Block;
@@ -45,10 +50,15 @@ export function createExecutor({ heap, modules, workers, barrier }: ExecutorOpti
   let threads: Threads | undefined;
   let scratch: number | undefined;
 
-  function submit(program: Program, bindings: Omit<Bindings, "threads">): Promise<void> {
+  function submit(program: Program, bindings: Binding): Promise<void> {
     const block = heap.allocate(program.template.byteLength, "host");
     if (workers === 0 || (flights.length === 0 && program.work < tiny)) return runHere(program, block, bindings);
-    writeRun(program, block.address, { ...bindings, threads: workers }, heap.views());
+    writeRun(
+      program,
+      block.address,
+      { ...bindings, threads: workers, timed: self.onTimes !== undefined },
+      heap.views(),
+    );
     threads ??= createThreads({ heap, count: workers, barrier, modules: modules.compiled, finished, lost });
     const flight = newFlight(program, block);
     flights.push(flight);
@@ -58,13 +68,14 @@ export function createExecutor({ heap, modules, workers, barrier }: ExecutorOpti
     return flight.done;
   }
 
-  async function runHere(program: Program, block: Block, bindings: Omit<Bindings, "threads">): Promise<void> {
+  async function runHere(program: Program, block: Block, bindings: Binding): Promise<void> {
     const kernels = modules.instances(program.modules);
     scratch ??= heap.allocate(scratchBytes, "host").address;
-    writeRun(program, block.address, { ...bindings, threads: 1 }, heap.views());
+    writeRun(program, block.address, { ...bindings, threads: 1, timed: self.onTimes !== undefined }, heap.views());
     const { i32 } = heap.views();
-    walk(i32, block.address / 4, barrier, kernels, scratch, layout);
+    walk(i32, block.address / 4, barrier, kernels, scratch, true, layout);
     const failure = failureOf(program, block, i32);
+    report(program, block);
     heap.free(block, 0);
     if (failure) throw failure;
   }
@@ -80,20 +91,28 @@ export function createExecutor({ heap, modules, workers, barrier }: ExecutorOpti
     for (const flight of flights.splice(0)) land(flight, error);
   }
 
+  function report(program: Program, block: Block): void {
+    const { i32 } = heap.views();
+    if (i32[block.address / 4 + layout.timed] !== 0) self.onTimes?.(program, stepTimes(program, block.address, i32));
+  }
+
   function land(flight: Flight, failure: Error | undefined): void {
+    report(flight.program, flight.block);
     heap.free(flight.block, 0);
     heap.settle(posted - flights.length);
     if (flights.length === 0) threads!.hold(false);
     flight.settle(failure);
   }
 
-  return {
+  const self: Executor = {
     threads: Math.max(1, workers),
     submit,
+    onTimes: undefined,
     drained: () => flights.at(-1)?.done.catch(() => {}) ?? Promise.resolve(),
     free: (block) => heap.free(block, posted),
     shutdown: async () => threads?.terminate(),
   };
+  return self;
 }
 
 function newFlight(program: Program, block: Block): Flight {

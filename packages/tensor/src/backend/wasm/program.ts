@@ -1,6 +1,7 @@
 import { internal } from "../../errors.ts";
 import type { Kernel, Plan } from "../../schedule/plan.ts";
 import { deviceBytes, type DType } from "../../types.ts";
+import { costOf, type Cost } from "../../schedule/cost.ts";
 import { accessOf, createBarriers, workOf, type Place } from "./access.ts";
 import { planArena } from "./arena.ts";
 import type { Launch, Lowered, Word } from "./launch.ts";
@@ -20,6 +21,8 @@ export interface Program {
   /** The module of each step, and the kernel of the plan it belongs to. */
   readonly modules: readonly number[];
   readonly names: readonly string[];
+  /** What each step's kernel computes and moves; a kernel of several steps counts with its last. */
+  readonly costs: readonly Cost[];
   /** About how many nanoseconds one thread needs. */
   readonly work: number;
 }
@@ -30,6 +33,8 @@ interface Patches {
   readonly from: Int32Array;
   readonly offsets: Float64Array;
 }
+
+const nothing: Cost = { bytes: 0, flops: 0 };
 
 /** Turns a kernel of a plan into launches. */
 export type Lower = (kernel: Kernel, plan: Plan) => Lowered;
@@ -52,6 +57,9 @@ export function compileProgram(
     arenaBytes: arena.bytes,
     modules: steps.map((step) => step.module),
     names: steps.map((step) => plan.kernels[step.kernel].name),
+    costs: steps.map(({ kernel }, i) =>
+      steps[i + 1]?.kernel === kernel ? nothing : costOf(plan.kernels[kernel], plan),
+    ),
     work: plan.kernels.reduce((sum, kernel) => sum + workOf(kernel), 0),
   };
 }
@@ -90,7 +98,11 @@ interface Step {
   readonly kernel: number;
   readonly module: number;
   readonly barrier: boolean;
+  readonly narrow: boolean;
 }
+
+/** Below this many nanoseconds of work a step is not worth a barrier on either side: one thread runs it. */
+const sharable = 8_000;
 
 function stepsOf(plan: Plan, lowered: readonly Lowered[], arena: Arena, numberOf: (launch: Launch) => number): Step[] {
   const places = plan.buffers.map(({ source }, i): Place => {
@@ -101,17 +113,20 @@ function stepsOf(plan: Plan, lowered: readonly Lowered[], arena: Arena, numberOf
   return lowered.flatMap(({ launches }, kernel) => {
     const { reads, writes } = accessOf(plan.kernels[kernel]);
     const written = [...[...writes].map((b) => places[b]), ...arena.ofTemporary[kernel]];
-    const barrier = needsBarrier(
-      [...reads].map((b) => places[b]),
-      written,
-    );
-    return launches.map((launch, i) => ({ launch, kernel, module: numberOf(launch), barrier: i > 0 || barrier }));
+    const read = [...reads].map((b) => places[b]);
+    const work = workOf(plan.kernels[kernel]) / launches.length;
+    return launches.map((launch) => {
+      const narrow = launch.tiles <= 1 || work < sharable;
+      // The launches of one kernel write the same, so they always depend on each other.
+      return { launch, kernel, module: numberOf(launch), narrow, barrier: needsBarrier(read, written, narrow) };
+    });
   });
 }
 
 /** Where the parts of a program of `steps` begin, in words. */
 const partsOf = (steps: number) => {
-  const counters = layout.head + steps * layout.record;
+  // One more record than there are steps: the end has a time too.
+  const counters = layout.head + (steps + 1) * layout.record;
   return { counters, args: alignBlock(counters + steps) };
 };
 
@@ -130,13 +145,14 @@ function writeProgram(plan: Plan, steps: readonly Step[], arena: Arena, threads:
   const numbers = plan.numbers.map((dtype) => ({ dtype, words: [] as number[] }));
   template[layout.steps] = steps.length;
   patches.add(layout.counters, patches.self, counters * 4);
-  steps.forEach(({ launch, kernel, module, barrier }, i) => {
+  steps.forEach(({ launch, kernel, module, barrier, narrow }, i) => {
     const record = layout.head + i * layout.record;
     template[record + layout.kernel] = module;
     patches.add(record + layout.args, patches.self, starts[i] * 4);
     template[record + layout.tiles] = launch.tiles;
     template[record + layout.batch] = Math.max(1, Math.floor(launch.tiles / (8 * threads)));
     template[record + layout.barrier] = Number(barrier);
+    template[record + layout.narrow] = Number(narrow);
     let at = starts[i];
     for (const word of launch.args) {
       if (word.kind === "int") template[at] = word.value;
@@ -185,6 +201,13 @@ export interface Bindings {
   readonly arena: number;
   readonly numbers: readonly number[];
   readonly threads: number;
+  readonly timed: boolean;
+}
+
+/** How long each step of a program that was timed took, in microseconds. */
+export function stepTimes(program: Program, address: number, words: Int32Array): number[] {
+  const began = (step: number): number => words[address / 4 + layout.head + step * layout.record + layout.began];
+  return program.names.map((_, step) => (began(step + 1) - began(step) + 2 ** 31) % 2 ** 31);
 }
 
 /** Writes a runnable copy of a program at a byte address. */
@@ -194,6 +217,7 @@ export function writeRun(program: Program, address: number, run: Bindings, views
   const { i32 } = views;
   i32.set(template, start);
   i32[start + layout.threads] = run.threads;
+  i32[start + layout.timed] = Number(run.timed);
   const bases = Float64Array.from([...run.buffers, run.arena, address]);
   const { words, from, offsets } = patches;
   for (let i = 0; i < words.length; i++) i32[start + words[i]] = bases[from[i]] + offsets[i];

@@ -14,6 +14,8 @@ export const layout = {
   threads: 1,
   /** Byte address of the tile counters, one word per step. */
   counters: 2,
+  /** Whether each step is timed: then there is a barrier after every one. */
+  timed: 3,
   /** 1 + the step whose kernel trapped, or 0. */
   failed: 16,
   messageLength: 17,
@@ -29,6 +31,10 @@ export const layout = {
   batch: 3,
   /** Whether all steps so far must be finished first. */
   barrier: 4,
+  /** When all threads had finished the steps before, in microseconds that wrap around. */
+  began: 5,
+  /** Whether the first thread runs it alone: too little to share. */
+  narrow: 6,
   record: 8,
   /** The barrier that all programs share. It outlives every program: threads may still be leaving the last one. */
   arrived: 0,
@@ -45,6 +51,7 @@ export type Layout = typeof layout;
  *
  * @param program the word index of the program's head.
  * @param barrier the word index of the shared barrier.
+ * @param first whether this is the first thread, which runs the narrow steps.
  * @returns whether this thread was the last to finish.
  */
 export function walk(
@@ -53,17 +60,21 @@ export function walk(
   barrier: number,
   kernels: readonly RunTiles[],
   scratch: number,
+  first: boolean,
   at: Layout,
 ): boolean {
   const steps = words[program + at.steps];
   const threads = words[program + at.threads];
   const counters = words[program + at.counters] >>> 2;
   const alone = threads === 1;
+  const timed = words[program + at.timed] !== 0;
   for (let step = 0; ; step++) {
     const record = program + at.head + step * at.record;
-    if (!alone && (step === steps || words[record + at.barrier] !== 0)) {
+    if (timed && alone) words[record + at.began] = ((performance.timeOrigin + performance.now()) * 1000) % 2147483648;
+    if (!alone && (timed || step === steps || words[record + at.barrier] !== 0)) {
       const generation = Atomics.load(words, barrier + at.generation);
       if (Atomics.add(words, barrier + at.arrived, 1) === threads - 1) {
+        if (timed) words[record + at.began] = ((performance.timeOrigin + performance.now()) * 1000) % 2147483648;
         Atomics.store(words, barrier + at.arrived, 0);
         Atomics.store(words, barrier + at.generation, (generation + 1) | 0);
         if (Atomics.load(words, barrier + at.sleepers) > 0) Atomics.notify(words, barrier + at.generation);
@@ -81,13 +92,14 @@ export function walk(
       }
     }
     if (step === steps) return alone;
-    if (Atomics.load(words, program + at.failed) !== 0) continue;
+    const narrow = words[record + at.narrow] !== 0;
+    if ((narrow && !first) || Atomics.load(words, program + at.failed) !== 0) continue;
     const run = kernels[words[record + at.kernel]];
     const args = words[record + at.args];
     const tiles = words[record + at.tiles];
-    const batch = alone ? tiles : words[record + at.batch];
+    const batch = words[record + at.batch];
     try {
-      if (alone) run(args, 0, tiles, scratch);
+      if (alone || narrow) run(args, 0, tiles, scratch);
       else {
         for (;;) {
           const begin = Atomics.add(words, counters + step, batch);
@@ -110,6 +122,7 @@ export interface Boot {
   readonly memory: WebAssembly.Memory;
   readonly barrier: number;
   readonly scratch: number;
+  readonly first: boolean;
 }
 
 /** What a worker is told next: modules it does not know yet, by kernel number, and a program. It answers when it was the last to finish. */
@@ -136,7 +149,7 @@ export function serve(
       boot = told;
       return;
     }
-    const { memory, barrier, scratch } = boot;
+    const { memory, barrier, scratch, first } = boot;
     for (const [kernel, module] of told.modules) {
       try {
         kernels[kernel] = new WebAssembly.Instance(module, { env: { memory }, math }).exports.run as RunTiles;
@@ -148,7 +161,7 @@ export function serve(
     }
     // Another thread has grown the memory: growing by nothing makes this one notice.
     if (memory.buffer.byteLength < told.memoryBytes) memory.grow(0);
-    const last = step(new Int32Array(memory.buffer), told.program, barrier, kernels, scratch, at);
+    const last = step(new Int32Array(memory.buffer), told.program, barrier, kernels, scratch, first, at);
     if (last) port.postMessage(told.program);
   };
 }

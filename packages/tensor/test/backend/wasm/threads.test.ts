@@ -226,8 +226,13 @@ test("the worker's source names nothing that a fresh script does not have", asyn
   const [leaf, root, arena, block] = [0, 1, 2, 3].map(() => heap.allocate(size * 8, "host"));
   heap.write(leaf, new Int32Array(size).fill(5), "i32");
   const buffers = plan.buffers.map((_, i) => [leaf.address, root.address][i] ?? 0);
-  writeRun(program, block.address, { buffers, arena: arena.address, numbers: [], threads: 1 }, heap.views());
-  port.onmessage!({ data: { memory: heap.memory, barrier: 16, scratch: arena.address } });
+  writeRun(
+    program,
+    block.address,
+    { buffers, arena: arena.address, numbers: [], threads: 1, timed: false },
+    heap.views(),
+  );
+  port.onmessage!({ data: { memory: heap.memory, barrier: 16, scratch: arena.address, first: true } });
   const known = modules.compiled.map((module, i) => [i, module]);
   port.onmessage!({ data: { modules: known, program: block.address / 4, memoryBytes: 0 } });
   expect(port.posted).toEqual([block.address / 4]);
@@ -250,6 +255,21 @@ test("steps that touch nothing of each other's have no barrier between them", ()
   expect(barriers).toEqual([0, 0, 1, 0, 1, 1]);
 });
 
+test("steps too small to share run one after another on one thread, with no barrier among them", async () => {
+  const parts = start(2);
+  const whole = (from: number, to: number): Link => {
+    const launch = mapLaunch("whole", from, to, (x) => i32.add(x, 1), size);
+    return { name: "whole", from, to, launch };
+  };
+  const links = [whole(0, 2), whole(2, 3), link("wide", 3, 4, (x) => i32.add(x, 1)), whole(4, 2), whole(2, 1)];
+  const compiled = compile(parts, links);
+  const { template } = compiled.program;
+  const column = (at: number): number[] => links.map((_, i) => template[layout.head + i * layout.record + at]);
+  expect(column(layout.narrow)).toEqual([1, 1, 0, 1, 1]);
+  expect(column(layout.barrier)).toEqual([0, 0, 1, 1, 0]);
+  expect((await run(parts, compiled))[10]).toBe(15);
+});
+
 test("numbers and offsets arrive in the argument block, an f64 in two words", () => {
   const parts = start(0);
   const words: Word[] = [
@@ -265,7 +285,12 @@ test("numbers and offsets arrive in the argument block, an f64 in two words", ()
   const program = compileProgram(plan, lower, parts.modules.numberOf, 1);
   const block = parts.heap.allocate(program.template.byteLength, "host");
   const views = parts.heap.views();
-  writeRun(program, block.address, { buffers: [4096, 0], arena: 0, numbers: [0.5, Math.PI, 3], threads: 1 }, views);
+  writeRun(
+    program,
+    block.address,
+    { buffers: [4096, 0], arena: 0, numbers: [0.5, Math.PI, 3], threads: 1, timed: false },
+    views,
+  );
   const record = block.address / 4 + layout.head;
   const args = views.i32.slice(views.i32[record + layout.args] / 4).slice(0, 6);
   expect(new Float32Array(args.buffer)[0]).toBe(0.5);

@@ -1,0 +1,232 @@
+import { execFile, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { run } from "@switchyard/moe/node";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+
+const bin = fileURLToPath(new URL("../../bin/switchyard.js", import.meta.url));
+let dir: string;
+
+interface Outcome {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs the command line as a shell would, in the test's own directory. */
+const switchyard = (...args: string[]): Promise<Outcome> =>
+  new Promise((resolve) => {
+    execFile(process.execPath, [bin, ...args], { cwd: dir }, (error, out, err) =>
+      resolve({ code: error ? Number(error.code) : 0, out, err }),
+    );
+  });
+
+/** The same without a process, which is most of the time a bad option takes. */
+async function inThisProcess(args: string[]): Promise<Outcome> {
+  let [out, err] = ["", ""];
+  const spies = [
+    vi.spyOn(process.stdout, "write").mockImplementation((chunk) => ((out += String(chunk)), true)),
+    vi.spyOn(process.stderr, "write").mockImplementation((chunk) => ((err += String(chunk)), true)),
+  ];
+  const code = await run(args);
+  for (const spy of spies) spy.mockRestore();
+  return { code, out, err };
+}
+
+const text = "It was the best of times, it was the worst of times. ".repeat(12);
+const tiny = ["--device", "cpu", "--data", "text.txt", "--dim", "8", "--heads", "2", "--layers", "2", "--hidden", "8"];
+const small = [...tiny, "--context", "8", "--batch", "2", "--experts", "3", "--k", "2"];
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "switchyard-"));
+  await writeFile(join(dir, "text.txt"), text);
+});
+afterAll(() => rm(dir, { recursive: true }));
+
+describe("switchyard train", () => {
+  test("trains, tells how it goes, and leaves a run that sample and eval can use", async () => {
+    const { code, out, err } = await switchyard("train", ...small, "--steps", "3");
+    expect([code, err]).toEqual([0, ""]);
+    expect(out).toMatch(/^training runs\/1 on cpu: .* parameters, of which a token meets /);
+    expect(out).toMatch(/before training: ".*" goes on/);
+    expect(out).toMatch(/step 3\/3 {2}loss \d\.\d{3} {2}held-out \d\.\d{3} {2}\S+ tokens\/s {2}0s left/);
+    expect(out).toMatch(/layer 1 {2}% of tokens by expert( +\d+){3} {2}CV² \d\.\d{3}/);
+    expect(out).toMatch(/held-out loss \d\.\d{3} nats per character .*\(unigram \d\.\d{3}, bigram \d\.\d{3}\)/);
+    expect((await readdir(join(dir, "runs", "1"))).toSorted()).toEqual(["run.json", "step-3"]);
+
+    const sampled = await switchyard("sample", "--device", "cpu", "--prompt", "It was", "--tokens", "12");
+    expect(sampled.code).toBe(0);
+    expect(sampled.out).toMatch(/^It was/);
+    expect(sampled.out.length).toBe("It was".length + 12 + 1);
+
+    const json = await switchyard(
+      "sample",
+      "--device",
+      "cpu",
+      "--run",
+      "runs/1",
+      "--prompt",
+      "It was",
+      "--tokens",
+      "12",
+      "--json",
+    );
+    const { prompt, text: continued } = JSON.parse(json.out) as { prompt: string; text: string };
+    expect(`${prompt}${continued}\n`).toBe(sampled.out);
+
+    const judged = await switchyard("eval", "--device", "cpu", "--json");
+    const { heldOut, unigram, bigram } = JSON.parse(judged.out) as { [name: string]: number };
+    expect(heldOut).toBeGreaterThan(0);
+    expect(unigram).toBeGreaterThan(bigram);
+    const lines = out.split("\n");
+    expect(lines.find((line) => line.startsWith("held-out loss"))).toContain(`held-out loss ${heldOut.toFixed(3)} `);
+  });
+
+  test("with --json, every line is an object, and a seed decides the numbers", async () => {
+    const read = async (seed: string) => {
+      const { out } = await switchyard("train", ...small, "--steps", "2", "--seed", seed, "--json");
+      return out
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as { event: string; loss?: number; shares?: number[][] });
+    };
+    const [first, again, other] = await Promise.all(["5", "5", "6"].map(read));
+    expect(first.map((e) => e.event)).toEqual(["begin", "sample", "progress", "progress", "sample", "end"]);
+    expect(first[2].shares!.map((layer) => layer.reduce((a, b) => a + b))).toEqual([
+      expect.closeTo(1),
+      expect.closeTo(1),
+    ]);
+    const losses = (events: typeof first) => events.flatMap((e) => e.loss ?? []);
+    expect(losses(again)).toEqual(losses(first));
+    expect(losses(other)).not.toEqual(losses(first));
+  });
+
+  test("Ctrl-C finishes the step, writes the checkpoint and says how to go on, which then happens", async () => {
+    const child = spawn(process.execPath, [bin, "train", ...small, "--steps", "100000", "--json"], { cwd: dir });
+    let out = "";
+    child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+      out += chunk;
+      if (chunk.includes('"progress"')) child.kill("SIGINT");
+    });
+    expect(await new Promise((resolve) => child.on("exit", resolve))).toBe(0);
+    const last = JSON.parse(out.trim().split("\n").at(-1)!) as { event: string; run: string; step: number };
+    expect(last.event).toBe("stopped");
+    expect(await readdir(join(dir, last.run))).toContain(`step-${last.step}`);
+
+    // The rest would take an hour: cut the run short where it notes its length.
+    const config = join(dir, last.run, "run.json");
+    const noted = JSON.parse(await readFile(config, "utf8")) as object;
+    await writeFile(config, JSON.stringify({ ...noted, steps: last.step + 2 }));
+    const resumed = await switchyard("train", "--device", "cpu", "--resume", last.run, "--json");
+    const events = resumed.out
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { event: string; step?: number });
+    expect(events.flatMap((e) => (e.event === "progress" ? e.step : []))).toEqual([last.step + 1, last.step + 2]);
+    expect(events.at(-1)!.event).toBe("end");
+
+    const other = await switchyard("train", "--device", "cpu", "--resume", last.run, "--dim", "16");
+    expect([other.code, other.err]).toEqual([
+      2,
+      expect.stringMatching(/^switchyard: --dim cannot be given with --resume/),
+    ]);
+  });
+});
+
+describe("bad input is one line, an exit code, and nothing written", () => {
+  const home = process.cwd();
+  afterAll(() => process.chdir(home));
+  beforeAll(async () => {
+    process.chdir(dir);
+    await writeFile(join(dir, "empty.txt"), "");
+    await writeFile(join(dir, "short.txt"), "too short");
+    await writeFile(join(dir, "latin1.txt"), Uint8Array.of(0x63, 0x61, 0x66, 0xe9));
+  });
+
+  test.each<[string, number, RegExp, string[]]>([
+    ["a file that is missing", 1, /none\.txt: there is no such file/, ["train", ...tiny, "--data", "none.txt"]],
+    ["an empty file", 1, /empty\.txt is empty/, ["train", ...tiny, "--data", "empty.txt"]],
+    ["a file too short", 1, /short\.txt is too short: 9 characters/, ["train", ...tiny, "--data", "short.txt"]],
+    ["a file that is not UTF-8", 1, /latin1\.txt is not UTF-8 text/, ["train", ...tiny, "--data", "latin1.txt"]],
+    ["more choices than experts", 1, /3/, ["train", ...tiny, "--context", "8", "--experts", "2", "--k", "3"]],
+    ["heads that do not divide", 1, /heads must divide dim/, ["train", ...tiny, "--context", "8", "--heads", "3"]],
+    [
+      "a run that is not there",
+      1,
+      /nowhere is not the directory of a run/,
+      ["train", "--device", "cpu", "--resume", "nowhere"],
+    ],
+    [
+      "a prompt beyond the context",
+      1,
+      /the prompt has 9 tokens but the context is 8/,
+      ["sample", "--device", "cpu", "--prompt", "It was it"],
+    ],
+    ["a prompt of other characters", 1, /"€" is not in the vocabulary/, ["sample", "--device", "cpu", "--prompt", "€"]],
+    ["a device that is not built", 1, /webgpu/, ["sample", "--device", "webgpu"]],
+    ["an unknown option", 2, /unknown option '--stepz' \(Did you mean --steps\?\)/, ["train", "--stepz", "3"]],
+    ["an unknown command", 2, /unknown command 'trian'/, ["trian"]],
+    ["an argument too many", 2, /too many arguments/, ["train", "now"]],
+    [
+      "steps that are no number",
+      2,
+      /'many' is invalid.* It must be an integer of at least 1/,
+      ["train", "--steps", "many"],
+    ],
+    ["no steps", 2, /It must be an integer of at least 1/, ["train", "--steps", "0"]],
+    ["an unknown device", 2, /Devices are cpu, wasm, webgpu/, ["train", "--device", "gpu"]],
+    ["an empty prompt", 2, /must not be empty/, ["sample", "--prompt", ""]],
+  ])("%s", async (_, code, message, args) => {
+    const before = await readdir(join(dir, "runs"));
+    const outcome = await inThisProcess(args);
+    expect(outcome.err).toMatch(/^switchyard: [^\n]+\n$/);
+    expect(outcome.err).toMatch(message);
+    expect([outcome.code, outcome.out]).toEqual([code, ""]);
+    expect(await readdir(join(dir, "runs"))).toEqual(before);
+  });
+});
+
+describe("switchyard", () => {
+  test("the exit code of a failure is that of the process", async () => {
+    const [bad, wrong] = await Promise.all([switchyard("sample", "--run", "none"), switchyard("sample", "--frob")]);
+    expect([bad.code, wrong.code]).toEqual([1, 2]);
+    expect(bad.err + wrong.err).toMatch(/^switchyard: [^\n]+\nswitchyard: [^\n]+\n$/);
+  });
+
+  test("without a command, or asked for help, lists its commands", async () => {
+    const [plain, help] = await Promise.all([switchyard(), switchyard("--help")]);
+    expect(help.code).toBe(0);
+    for (const name of ["train", "sample", "eval", "devices"])
+      expect(help.out).toMatch(new RegExp(`^ {2}${name}\\b`, "m"));
+    expect([plain.out, plain.code]).toEqual([help.out, 0]);
+  });
+
+  test.each(["train", "sample", "eval", "devices"])("%s --help shows what every command has", async (name) => {
+    const { code, out } = await switchyard(name, "--help");
+    expect(code).toBe(0);
+    for (const option of ["--json", "--seed <n>", "--device <name>", "--help"]) expect(out).toContain(option);
+  });
+
+  test("devices says for each what it offers or why not", async () => {
+    const { out } = await switchyard("devices", "--device", "cpu", "--json");
+    const list = out
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { name: string; isDefault: boolean; reason?: string });
+    expect(list.map((d) => d.name)).toEqual(["cpu", "wasm", "webgpu"]);
+    expect(list[0]).toMatchObject({ isDefault: true, dtypes: expect.arrayContaining(["f32"]) as unknown });
+  });
+
+  test("a text that has changed since is no text to judge by", async () => {
+    await copyFile(join(dir, "text.txt"), join(dir, "other.txt"));
+    const trained = await switchyard("train", ...small, "--data", "other.txt", "--steps", "1", "--json");
+    const { run } = JSON.parse(trained.out.split("\n")[0]) as { run: string };
+    await writeFile(join(dir, "other.txt"), `${text}!`);
+    const { code, err } = await switchyard("eval", "--device", "cpu", "--run", run);
+    expect([code, err]).toEqual([1, expect.stringMatching(/other\.txt has changed since runs\/\d+ was trained on it/)]);
+    expect(existsSync(join(dir, run))).toBe(true);
+  });
+});

@@ -1,0 +1,92 @@
+import { stripVTControlCharacters } from "node:util";
+import { describe, expect, test } from "vitest";
+import type { Progress } from "../../src/cli/report/events.ts";
+import { terminalReporter } from "../../src/cli/report/terminal.ts";
+import { duration, plainReporter, quantity } from "../../src/cli/report/text.ts";
+
+const progress = (step: number, cvSquared: number[]): Progress => ({
+  event: "progress",
+  step,
+  steps: 100,
+  loss: 2.5,
+  tokensPerSecond: 12_345,
+  secondsLeft: 65,
+  shares: cvSquared.map(() => [0.5, 0.25, 0.25, 0]),
+  cvSquared,
+});
+
+/** What a terminal of this width would show after the writes. */
+function shown(writes: string[]): string[] {
+  const lines: string[] = [];
+  let row = 0;
+  for (const write of writes) {
+    const [, up = "0"] = /\[(\d+)A/.exec(write) ?? []; // how far the cursor goes up
+    row -= Number(up);
+    lines.length = row;
+    const text = stripVTControlCharacters(write).replaceAll("\r", "").split("\n");
+    for (const [i, line] of text.entries()) lines[row + i] = line;
+    row += text.length - 1;
+  }
+  return lines;
+}
+
+describe("the picture on a terminal", () => {
+  test("is drawn anew in its place: bar, loss, speed, time left, shares and the course of CV²", () => {
+    const writes: string[] = [];
+    const reporter = terminalReporter({ write: (text) => writes.push(text), columns: 100 });
+    reporter.show(progress(25, [0.8, 0.2]));
+    reporter.show(progress(50, [0.1, 0.2]));
+    const [bar, title, first, second, ...rest] = shown(writes);
+    expect(bar).toBe("████████████░░░░░░░░░░░░ step 50/100  loss 2.500  12.3k tokens/s  1m 05s left");
+    expect(title).toMatch(/^share of tokens by expert/);
+    expect(first).toBe("layer 0  █▅▅▁  50 25 25  0 %  CV² 0.100 █▂");
+    expect(second).toMatch(/^layer 1 .* CV² 0\.200 ▃▃$/);
+    expect(rest.join("")).toBe("");
+  });
+
+  test("fits the terminal, and gives the cursor back", () => {
+    const writes: string[] = [];
+    const reporter = terminalReporter({ write: (text) => writes.push(text), columns: 30 });
+    reporter.show(progress(1, [0.8]));
+    for (const line of shown(writes)) expect(line.length).toBeLessThan(30);
+    expect(writes[0]).toContain("\u001b[?25l");
+    reporter.close();
+    expect(writes.at(-1)).toBe("\u001b[?25h");
+  });
+
+  test("is drawn no oftener than four times a second, and after the last step", () => {
+    let now = 0;
+    const reporter = terminalReporter({ write: () => true }, () => now);
+    expect(reporter.wants(1, 100)).toBe(true);
+    reporter.show(progress(1, [0]));
+    now = 249;
+    expect([reporter.wants(2, 100), reporter.wants(100, 100)]).toEqual([false, true]);
+    now = 250;
+    expect(reporter.wants(2, 100)).toBe(true);
+  });
+
+  test("keeps the whole course of a long run in view", () => {
+    const writes: string[] = [];
+    const reporter = terminalReporter({ write: (text) => writes.push(text), columns: 200 });
+    for (let step = 1; step <= 100; step++) reporter.show(progress(step, [1 / step]));
+    const curve = shown(writes)[2].split(" ").at(-1)!;
+    expect(curve.length).toBeLessThanOrEqual(24);
+    expect(curve[0]).toBe("█");
+  });
+});
+
+describe("lines", () => {
+  test("come about twenty times in a run of any length, the first and last step among them", () => {
+    const reporter = plainReporter(() => {});
+    for (const steps of [1, 7, 20, 600, 12_345]) {
+      const shownSteps = Array.from({ length: steps }, (_, i) => i + 1).filter((step) => reporter.wants(step, steps));
+      expect(shownSteps.length).toBeLessThanOrEqual(21);
+      expect([shownSteps[0], shownSteps.at(-1)]).toEqual([1, steps]);
+    }
+  });
+
+  test("quantities and durations are short", () => {
+    expect([7, 999, 1234, 1_190_317].map(quantity)).toEqual(["7", "999", "1.2k", "1.2M"]);
+    expect([0.4, 59, 60, 3605].map(duration)).toEqual(["0s", "59s", "1m 00s", "60m 05s"]);
+  });
+});
