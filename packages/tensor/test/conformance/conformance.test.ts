@@ -6,7 +6,7 @@ import { supports } from "../../src/types.ts";
 import { cases, run, scalarCase, type Case } from "./cases.ts";
 
 const devices: DeviceName[] = (process.env.SWITCHYARD_DEVICES?.split(",") as DeviceName[] | undefined) ?? ["wasm"];
-const numRuns = process.env.SWITCHYARD_DEEP ? 1000 : 60;
+const numRuns = process.env.SWITCHYARD_DEEP ? 1000 : process.env.SWITCHYARD_GPU_SUBSET ? 12 : 60;
 
 const eps = { f32: 2 ** -23, f64: 2 ** -52 };
 

@@ -1,14 +1,16 @@
 import { DeviceError } from "../../errors.ts";
 import { largestOwners } from "../../runtime/memory.ts";
+import { costOf } from "../../schedule/cost.ts";
 import type { Plan } from "../../schedule/plan.ts";
 import { createScheduler, type Scheduled } from "../../schedule/schedule.ts";
 import { hostArray, type DType, type TypedArray } from "../../types.ts";
-import type { Allocation, Backend, RunRequest, RunResult } from "../backend.ts";
+import type { Allocation, Backend, KernelRun, RunRequest, RunResult } from "../backend.ts";
 import { adapterName, mapForReading, openDevice, usage, type OpenDevice } from "./gpu.ts";
 import { Order } from "./order.ts";
 import { Pipelines, type Pipeline } from "./pipelines.ts";
 import { Pool, type GpuAllocation } from "./pool.ts";
 import { bytesOf, fillParameters, makeProgram, type Program } from "./program.ts";
+import { Timing } from "./timing.ts";
 
 /** More buffers to a kernel than this gain nothing. */
 const mostBuffers = 16;
@@ -34,6 +36,7 @@ class WebgpuBackend implements Backend {
   /** Rejects when the device is gone. */
   readonly #lost: Promise<never>;
   #failure: DeviceError | undefined;
+  #listener: ((run: KernelRun) => void) | undefined;
   #closing = false;
 
   constructor(open: OpenDevice) {
@@ -121,6 +124,11 @@ class WebgpuBackend implements Backend {
     if (!this.#failure && own.pool === this.#pool) this.#pool.give(own);
   }
 
+  /** An adapter without timestamp queries reports kernels that take no time. */
+  onKernel(listener: ((run: KernelRun) => void) | undefined): void {
+    this.#listener = listener;
+  }
+
   poolBytes(): number {
     return this.#pool.freeBytes;
   }
@@ -145,7 +153,7 @@ class WebgpuBackend implements Backend {
         alignment: minUniformBufferOffsetAlignment,
       });
       const pipelines = program.dispatches.map((dispatch) => this.#pipelines.get(dispatch));
-      ready = { program, pipelines, groups: [] };
+      ready = { plan, program, pipelines, groups: [] };
       this.#programs.set(plan, ready);
     }
     return ready;
@@ -188,42 +196,54 @@ class WebgpuBackend implements Backend {
   }
 
   /** Encodes and submits a run whose pipelines are compiled. */
-  async #submit(
-    { program, pipelines, groups }: Ready,
-    memory: RunMemory,
-    words: Int32Array<ArrayBuffer>,
-  ): Promise<void> {
-    const failed = pipelines.find((p) => p.failure);
+  async #submit(ready: Ready, memory: RunMemory, words: Int32Array<ArrayBuffer>): Promise<void> {
+    const failed = ready.pipelines.find((p) => p.failure);
     if (failed) throw failed.failure!;
     const device = this.#device;
+    const listener = this.#listener;
+    const { dispatches } = ready.program;
+    const timed = listener && device.features.has("timestamp-query") && dispatches.length > 0;
+    const timing = timed ? new Timing(device, dispatches.length) : undefined;
     device.pushErrorScope("out-of-memory");
     device.pushErrorScope("validation");
     if (words.length > 0) device.queue.writeBuffer(memory.parameters, 0, words);
     const encoder = device.createCommandEncoder({ label: "run" });
-    const pass = encoder.beginComputePass({ label: "run" });
-    program.dispatches.forEach(({ workgroups, label }, i) => {
-      const bound = [memory.parameters, ...memory.buffers[i]];
-      const { layout, ready } = pipelines[i];
-      let group = groups[i];
-      if (!group || group.buffers.some((buffer, j) => buffer !== bound[j])) {
-        groups[i] = group = { buffers: bound, group: this.#bind(layout, bound, blockBytes(program, i), label) };
-      }
-      pass.setPipeline(ready!);
-      pass.setBindGroup(0, group.group, [program.parameters.offsets[i]]);
-      const across = Math.min(workgroups, mostGroups);
-      pass.dispatchWorkgroups(across, Math.ceil(workgroups / across));
+    let pass = timing ? undefined : encoder.beginComputePass({ label: "run" });
+    dispatches.forEach(({ label }, i) => {
+      if (timing) pass = encoder.beginComputePass({ label, timestampWrites: timing.writes(i) });
+      this.#encode(pass!, ready, memory, i);
+      if (timing) pass!.end();
     });
-    pass.end();
+    if (timing) timing.finish(encoder);
+    else pass!.end();
     device.queue.submit([encoder.finish()]);
-    const faults = [device.popErrorScope(), device.popErrorScope()];
-    const [invalid, memoryFault] = await Promise.all(faults);
-    const exhausted = memoryFault ?? this.#pool.exhausted;
-    if (exhausted) {
+    const [invalid, exhausted] = await Promise.all([device.popErrorScope(), device.popErrorScope()]);
+    this.#check(invalid, exhausted);
+    await device.queue.onSubmittedWorkDone();
+    if (listener) report(ready, (await timing?.read()) ?? dispatches.map(() => 0), listener);
+  }
+
+  #encode(pass: GPUComputePassEncoder, { program, pipelines, groups }: Ready, memory: RunMemory, i: number): void {
+    const { workgroups, label } = program.dispatches[i];
+    const { layout, ready } = pipelines[i];
+    const bound = [memory.parameters, ...memory.buffers[i]];
+    let group = groups[i];
+    if (!group || group.buffers.some((buffer, j) => buffer !== bound[j])) {
+      groups[i] = group = { buffers: bound, group: this.#bind(layout, bound, blockBytes(program, i), label) };
+    }
+    pass.setPipeline(ready!);
+    pass.setBindGroup(0, group.group, [program.parameters.offsets[i]]);
+    const across = Math.min(workgroups, mostGroups);
+    pass.dispatchWorkgroups(across, Math.ceil(workgroups / across));
+  }
+
+  /** @throws {DeviceError} if the device reported a fault. */
+  #check(invalid: GPUError | null, exhausted: GPUError | null): void {
+    if (exhausted ?? this.#pool.exhausted) {
       this.#pool.recover();
       throw new DeviceError(`webgpu: out of memory; the largest owners are ${largestOwners("webgpu")}`);
     }
     if (invalid) throw new DeviceError(`webgpu: internal: ${invalid.message}`);
-    await device.queue.onSubmittedWorkDone();
   }
 
   #bind(
@@ -248,6 +268,7 @@ const asDeviceError = (op: string, error: unknown): DeviceError =>
 
 /** A program with its pipelines and the bind groups of its last run, which the next one can often use again. */
 interface Ready {
+  readonly plan: Plan;
   readonly program: Program;
   readonly pipelines: readonly Pipeline[];
   readonly groups: { readonly buffers: readonly GPUBuffer[]; readonly group: GPUBindGroup }[];
@@ -260,6 +281,13 @@ interface RunMemory {
   readonly parameters: GPUBuffer;
   /** By dispatch and binding. */
   readonly buffers: readonly (readonly GPUBuffer[])[];
+}
+
+/** Tells a listener of each kernel of a run. */
+function report({ plan, program }: Ready, ms: readonly number[], listener: (run: KernelRun) => void): void {
+  const totals = plan.kernels.map(() => 0);
+  program.kernels.forEach((kernel, i) => (totals[kernel] += ms[i]));
+  plan.kernels.forEach((kernel, i) => listener({ name: kernel.name, ms: totals[i], ...costOf(kernel, plan) }));
 }
 
 /** The size of a dispatch's parameter block as its shader declares it. */

@@ -1,7 +1,14 @@
 import { DeviceError } from "../../errors.ts";
 
 /** Usage flags, whose values the standard fixes: Node has no globals for them. */
-export const usage = { mapRead: 1, copySource: 4, copyTarget: 8, uniform: 64, storage: 128 } as const;
+export const usage = {
+  mapRead: 1,
+  copySource: 4,
+  copyTarget: 8,
+  uniform: 64,
+  storage: 128,
+  queryResolve: 512,
+} as const;
 export const computeStage = 4;
 export const mapForReading = 1;
 
@@ -14,9 +21,9 @@ let openDevices = 0;
 
 /**
  * Our kernels write workgroup memory before they read it. To have it cleared costs time on every dispatch, and on a software
- * adapter makes compiling fifty times slower.
+ * adapter makes compiling fifty times slower. Timestamps are for profiles; nobody is spied on here.
  */
-const nodeFlags = ["enable-dawn-features=disable_workgroup_init"];
+const nodeFlags = ["enable-dawn-features=disable_workgroup_init", "disable-dawn-features=timestamp_quantization"];
 
 async function gpu(): Promise<GPU> {
   const own = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;

@@ -6,7 +6,7 @@
  * Every transformation is safe under contraction to fused multiply-add. Errors are within 4 units in the last place unless a
  * comment says otherwise; results below 2^-126 may be flushed to 0.
  */
-export const library: Readonly<Record<string, string>> = {
+const library: Readonly<Record<string, string>> = {
   is_nan: `fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }`,
   is_finite: `fn is_finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) < 0x7f800000u; }`,
   ordered: `fn ordered(a: f32, b: f32) -> bool { return !is_nan(a) && !is_nan(b); }`,

@@ -34,7 +34,7 @@ export class Pipelines {
   }
 
   #compile({ label, code, bindings }: Dispatch): Pipeline {
-    const layout = this.#layout(bindings.map(({ write }) => (write ? "w" : "r")).join(""));
+    const layout = this.#layout(bindings);
     const device = this.#device;
     const module = device.createShaderModule({ label, code });
     const compiled = device.createComputePipelineAsync({
@@ -56,14 +56,14 @@ export class Pipelines {
     return pipeline;
   }
 
-  /** @param pattern one letter per storage buffer: r is read, w is written. */
-  #layout(pattern: string): GPUBindGroupLayout {
+  #layout(bindings: Dispatch["bindings"]): GPUBindGroupLayout {
+    const pattern = bindings.map(({ write }) => (write ? "w" : "r")).join("");
     let layout = this.#layouts.get(pattern);
     if (!layout) {
-      const storage = [...pattern].map((letter, i) => ({
+      const storage = bindings.map(({ write }, i) => ({
         binding: i + 1,
         visibility: computeStage,
-        buffer: { type: letter === "w" ? ("storage" as const) : ("read-only-storage" as const) },
+        buffer: { type: write ? ("storage" as const) : ("read-only-storage" as const) },
       }));
       const uniform = { type: "uniform", hasDynamicOffset: true } as const;
       layout = this.#device.createBindGroupLayout({

@@ -7,6 +7,8 @@ import type { Dispatch } from "./shader.ts";
 /** A plan made ready for the device: everything that does not change from run to run. */
 export interface Program {
   readonly dispatches: readonly Dispatch[];
+  /** The plan's kernel that each dispatch is part of. */
+  readonly kernels: readonly number[];
   /** The bytes of each piece of scratch memory; what is not needed at one time shares a piece. */
   readonly slots: readonly number[];
   /** By name of a temporary (a plan's buffer, or a kernel's own below 0), its piece. */
@@ -41,6 +43,7 @@ interface Span {
 
 export function makeProgram(plan: Plan, { workgroupBytes, alignment }: Constraints): Program {
   const dispatches: Dispatch[] = [];
+  const kernels: number[] = [];
   const spans: Span[] = plan.buffers.flatMap((buffer, name) =>
     buffer.source.kind === "temporary"
       ? [{ name, bytes: bytesOf(buffer), from: buffer.source.from, until: buffer.source.until }]
@@ -57,9 +60,11 @@ export function makeProgram(plan: Plan, { workgroupBytes, alignment }: Constrain
       spans.push({ name, bytes: Math.max(bytes, 16), from: at, until: at });
       return name;
     };
-    dispatches.push(...lowerKernel(kernel, { canonical, scratch, limits: { workgroupBytes } }));
+    const lowered = lowerKernel(kernel, { canonical, scratch, limits: { workgroupBytes } });
+    dispatches.push(...lowered);
+    kernels.push(...lowered.map(() => at));
   });
-  return { dispatches, ...shareMemory(spans), parameters: layOut(dispatches, alignment) };
+  return { dispatches, kernels, ...shareMemory(spans), parameters: layOut(dispatches, alignment) };
 }
 
 /** Gives each span a piece of memory that is free while it lives, of the same capacity class. */

@@ -73,7 +73,7 @@ function cast(d: DType, to: DType, a: string): string {
  * - `div`, `sqrt` and `rsqrt` are WGSL's own: within 2.5 units in the last place;
  * - the sign of a zero is not kept by `mod`, `minimum`, `maximum` and `round`, and the payload of a NaN by nothing.
  */
-export const wgsl = {
+const wgsl = {
   neg: (d, _, a) => (d === "u32" ? `(0u - ${a})` : `(-${a})`),
   abs: (d, _, a) => (d === "u32" ? a : `abs(${a})`),
   sign: (d, _, a) => (d === "f32" ? `sign_f32(${a})` : d === "u32" ? `min(${a}, 1u)` : `sign(${a})`),

@@ -1,6 +1,15 @@
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
-import { memory, realize, shutdown, tensor, type Tensor, type TypedArray } from "../../../src/index.ts";
+import {
+  memory,
+  profile,
+  realize,
+  shutdown,
+  softmax,
+  tensor,
+  type Tensor,
+  type TypedArray,
+} from "../../../src/index.ts";
 import { build, steps } from "../../schedule/randomGraph.ts";
 
 const numRuns = process.env.SWITCHYARD_DEEP ? 1000 : process.env.SWITCHYARD_GPU_SUBSET ? 25 : 200;
@@ -53,6 +62,15 @@ test("random graphs compute what the reference computes, and the same bits twice
     }),
     { numRuns },
   );
+});
+
+test("a profile names the kernels that ran, with the time of each and the work it did", async () => {
+  const x = await realize(tensor(new Float32Array(128 * 128).fill(0.5), { shape: [128, 128], device: "webgpu" }));
+  const { result, kernels } = await profile(() => softmax(x.matmul(x), -1).data());
+  expect(result[5]).toBeCloseTo(1 / 128, 6);
+  const product = kernels.find(({ name }) => name.startsWith("matmul"))!;
+  expect(product.flops).toBeGreaterThanOrEqual(2 * 128 ** 3);
+  expect(kernels.every(({ calls, ms }) => calls === 1 && ms >= 0 && ms < 60_000)).toBe(true);
 });
 
 test("a product whose donated operand is spent does not write over what it reads", async () => {
