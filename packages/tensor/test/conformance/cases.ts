@@ -47,7 +47,7 @@ const accepted: { [R in DTypeRule]: readonly DType[] } = {
 };
 
 /** Largest error of a scalar op in ulps; all others round once. */
-export const scalarUlps: { readonly [F in ScalarOp]?: number } = {
+const scalarUlps: { readonly [F in ScalarOp]?: number } = {
   exp: 3,
   expm1: 4,
   log: 3,

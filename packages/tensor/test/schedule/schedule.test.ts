@@ -5,6 +5,7 @@ import type { AnyNode } from "../../src/node.ts";
 import { createScheduler } from "../../src/schedule/schedule.ts";
 import { referenceBackend } from "../../src/backend/reference/backend.ts";
 import type { TypedArray } from "../../src/types.ts";
+import { tensor } from "../../src/index.ts";
 import { build, steps } from "./randomGraph.ts";
 import { interpret } from "./interpreter.ts";
 
@@ -65,4 +66,23 @@ describe("a plan means what its graph means", () => {
       );
     });
   }
+});
+
+test("a sum of more values than a kernel may read is cut into sums as long as may be, whatever views the values are seen through", async () => {
+  const terms = Array.from({ length: 40 }, (_, i) =>
+    tensor(
+      [
+        [i, 1],
+        [2, i * i],
+        [0, 3],
+      ],
+      { device: "cpu" },
+    ),
+  );
+  const sum = terms.map((t) => t.transpose()).reduceRight((rest, t) => t.add(rest));
+  const roots = [valueNode(sum.node)];
+  placeLeaves(roots);
+  expect(await planned(roots, true)).toEqual(await reference(roots));
+  const { plan } = createScheduler()({ roots, donated: new Set() });
+  expect(plan.kernels.length).toBe(3);
 });

@@ -128,7 +128,7 @@ function wideProduct(e: Emission, vectors: number, shared: boolean): Accumulator
     blocked: false,
     open: unused,
     close: unused,
-    add: totals.add,
+    add: (u, value) => totals.add(u, value),
     finish: shared ? totals.single : totals.lanes,
   };
 }
