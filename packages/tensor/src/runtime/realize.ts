@@ -163,12 +163,19 @@ async function flush(device: DeviceName, requests: readonly Request[]): Promise<
 
 function run(backend: Backend, requests: readonly Request[]): Promise<void> {
   const targets = requests.flatMap((r) => r.targets);
-  const donated = new Set(requests.flatMap((r) => r.donated));
+  const donated = donatedBy(requests);
   const { allocations, done } = backend.run({ roots: targets.map((t) => t.node), donated });
   const inPlace = new Set(allocations);
   for (const storage of donated) if (storage.allocation && inPlace.has(storage.allocation)) storage.detach();
   targets.forEach(({ storage }, i) => storage.attach(allocations[i], (allocation) => backend.free(allocation)));
   return done;
+}
+
+/** The storages that nothing but these requests needs: one that a read still waits for must keep its elements. */
+function donatedBy(requests: readonly Request[]): Set<Storage> {
+  const pins = new Map<Storage, number>();
+  for (const leaf of requests.flatMap((r) => r.leaves)) pins.set(leaf, (pins.get(leaf) ?? 0) + 1);
+  return new Set(requests.flatMap((r) => r.donated).filter((storage) => storage.pins === (pins.get(storage) ?? 0)));
 }
 
 function unpin(requests: readonly Request[]): void {

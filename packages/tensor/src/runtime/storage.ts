@@ -100,6 +100,11 @@ export class Storage {
     return this.#gone !== undefined;
   }
 
+  /** How many requests and reads under way need the elements. */
+  get pins(): number {
+    return this.#pins;
+  }
+
   pin(): void {
     this.#pins++;
   }

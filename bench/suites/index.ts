@@ -1,0 +1,5 @@
+import type { Suite } from "../runner/suite.ts";
+import { step } from "./step.ts";
+
+/** Every suite, in the order in which they run. */
+export const suites: { readonly [name: string]: Suite } = { step };
