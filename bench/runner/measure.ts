@@ -52,7 +52,7 @@ export async function measure<N extends TaskName>(
       entry.difference = difference(expected, sample);
       if (!(entry.difference <= tolerance)) entry.absent = `its numbers differ by ${entry.difference.toExponential(1)}`;
     } catch (error) {
-      entry.absent = (error as Error).message.slice(0, 300);
+      entry.absent = (error as Error).message.slice(0, 160).replaceAll(/\s+/g, " ");
     }
   }
   const taking = entries.filter((entry) => entry.absent === undefined);
