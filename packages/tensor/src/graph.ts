@@ -6,6 +6,7 @@ export type { Attrs, PrimitiveName } from "./primitives/index.ts";
 export { currentProvenance, withProvenance, type Provenance } from "./provenance.ts";
 export { leafStorage, nodeInputs, opName, valueNode } from "./runtime/leaves.ts";
 export { scalarOps, type ScalarOp } from "./scalar.ts";
+export { internal } from "./errors.ts";
 export { describe, normalizeAxis, sameShape, sizeOf } from "./shape.ts";
 export { fromNode } from "./tensor.ts";
 export { tensorLike } from "./creation.ts";
