@@ -1,0 +1,49 @@
+/** Who takes part, and how each one's process is started. */
+import { execFileSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+export interface ContestantKind {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly options?: { readonly threads?: number; readonly revectorize?: boolean };
+}
+
+const here = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
+
+const javascript = (module: string, flags: readonly string[] = [], options = {}): ContestantKind => ({
+  command: process.execPath,
+  args: ["--conditions=source", "--no-warnings", "--expose-gc", ...flags, here("runner/host.ts"), here(module)],
+  options,
+});
+
+/** V8 fuses 128-bit operations under this flag in the whole process: a peer that has it needs a process of its own. */
+const revectorize = ["--experimental-wasm-revectorize"];
+
+/** The interpreter that has PyTorch, if any has. */
+export const python = process.env.PYTHON ?? "python3";
+
+export const contestantKinds = {
+  switchyard: javascript("peers/switchyard/peer.ts"),
+  "switchyard revectorized": javascript("peers/switchyard/peer.ts", [], { revectorize: true }),
+  "switchyard 1 thread": javascript("peers/switchyard/peer.ts", [], { threads: 1 }),
+  "switchyard 1 thread revectorized": javascript("peers/switchyard/peer.ts", [], { threads: 1, revectorize: true }),
+  "tfjs-wasm": javascript("peers/tfjs/wasm.ts"),
+  "tfjs-wasm revectorized": javascript("peers/tfjs/wasm.ts", revectorize),
+  "tfjs-cpu": javascript("peers/tfjs/cpu.ts"),
+  "jax-js": javascript("peers/jax/peer.ts"),
+  "jax-js revectorized": javascript("peers/jax/peer.ts", revectorize),
+  PyTorch: { command: python, args: [here("peers/torch/peer.py")] },
+} satisfies { [name: string]: ContestantKind };
+
+export type ContestantName = keyof typeof contestantKinds;
+
+/** Why a contestant cannot take part on this machine, or undefined. */
+export function absence(name: ContestantName): string | undefined {
+  if (name !== "PyTorch") return undefined;
+  try {
+    execFileSync(python, ["-c", "import torch"], { stdio: "ignore" });
+    return undefined;
+  } catch {
+    return `${python} cannot import torch`;
+  }
+}
