@@ -20,7 +20,7 @@ const javascript = (module: string, flags: readonly string[] = [], options = {})
 const revectorize = ["--experimental-wasm-revectorize"];
 
 /** The interpreter that has PyTorch, if any has. */
-export const python = process.env.PYTHON ?? "python3";
+const python = process.env.PYTHON ?? "python3";
 
 export const contestantKinds = {
   switchyard: javascript("peers/switchyard/peer.ts"),
