@@ -98,4 +98,5 @@ def dense(sizes, seed):
     return with_gradients(lambda x, a, b, c: (F.silu(x @ a) * (x @ b)) @ c, inputs, draw([tokens, dim], seed, 5))
 
 
-tasks = {"moe": best_moe, "stockMoe": stock_moe, "dense": dense}
+tasks = {"moe": best_moe, "dense": dense}
+stock_tasks = {"moe": stock_moe}

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from arithmetic import tasks as arithmetic
-from mixture import tasks as mixture
+from mixture import stock_tasks, tasks as mixture
 from language_model import tasks as language_model
 
-TASKS = {**arithmetic, **mixture, **language_model}
+TASKS = stock_tasks if "stock" in sys.argv else {**arithmetic, **mixture, **language_model}
 SAMPLE_SIZE = 65536
 
 
