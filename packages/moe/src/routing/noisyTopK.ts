@@ -22,7 +22,8 @@ export interface NoisyTopKParams {
 /**
  * Noisy top-k gating: `H = x·gate + N(0, 1) · (softplus(x·noise) + noiseEpsilon)`, the k largest H of each token, weights
  * the softmax over those k. No noise outside training. Ties go to the lower expert, so an untrained router in evaluation
- * sends every token to experts 0..k-1; both weights start at zero, so in training the first choices are noise alone.
+ * sends every token to experts 0..k-1; both weights start at zero, so in training the first choices are noise alone. For k = 1
+ * the one weight is always 1, so that the router learns from its losses alone.
  *
  * Source: Shazeer et al. 2017, "Outrageously Large Neural Networks", equations 3 to 5 and appendix A; the epsilon is the
  * Tensor2Tensor implementation's.
