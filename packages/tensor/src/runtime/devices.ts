@@ -9,6 +9,8 @@ export interface InitOptions {
   readonly debug?: boolean;
   /** `wasm`: how many worker threads; by default as many as there are processors. */
   readonly threads?: number;
+  /** `wasm`: false computes multiply-adds in two roundings, as every engine can, even where relaxed SIMD does it in one. */
+  readonly relaxedSimd?: boolean;
   /** `wasm` in Node: ask V8 for 256-bit vectors. Acts on the whole process. */
   readonly revectorize?: boolean;
 }

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { createParts, wasmBackend } from "../../../src/backend/wasm/backend.ts";
 import { detectFeatures } from "../../../src/backend/wasm/features.ts";
 import { createPlanRunner } from "../../../src/backend/wasm/planRunner.ts";
@@ -153,4 +153,13 @@ test("what does not fit is a DeviceError that names the largest owners, and the 
 test("threads must be a whole number", async () => {
   await expect(wasmBackend({ threads: -1 })).rejects.toThrow("threads must be an integer from 0 up, got -1");
   await expect(wasmBackend({ threads: 1.5 })).rejects.toHaveProperty("name", "ConfigError");
+});
+
+test("relaxed SIMD can be left alone, and cannot be had where there is none", async () => {
+  const backend = await wasmBackend({ threads: 0, relaxedSimd: false });
+  expect(backend.details.relaxedSimd).toBe(false);
+  await backend.shutdown();
+  const validate = vi.spyOn(WebAssembly, "validate").mockReturnValue(false);
+  await expect(wasmBackend({ relaxedSimd: true })).rejects.toThrow(/^wasm: this engine has no relaxed SIMD/);
+  validate.mockRestore();
 });
