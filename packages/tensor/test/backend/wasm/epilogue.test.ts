@@ -40,7 +40,7 @@ const programs: Record<string, { roots: () => Tensor[]; inside: boolean }> = {
   "batches, a factor for each and positions": {
     roots() {
       const x = matmul(array(2, 3, 20, 30), array(2, 3, 30, 70));
-      return [x.mul(array(3, 1, 1)).add(arange(0, 70, 1, { device: "cpu" }))];
+      return [x.mul(array(3, 1, 1)).add(arange(0, 70, 1, { device: "cpu", dtype: "f32" }))];
     },
     inside: true,
   },
