@@ -11,7 +11,7 @@ import {
   type Key,
   type Tensor,
 } from "@switchyard/tensor";
-import { checkOptions, nonNegative, positiveInteger, requireOptions, type Rule } from "../options.ts";
+import { checkOptions, nonNegative, positiveInteger, requireOptions, type Rule } from "@switchyard/tensor/graph";
 import type { LanguageModel } from "./model.ts";
 
 export interface SamplingOptions {
@@ -49,7 +49,10 @@ const tokenIds: Rule = {
 export function generate<P>(model: LanguageModel<P>, params: P, options: GenerateOptions): AsyncIterable<number> {
   checkOptions("generate", options, {
     prompt: tokenIds,
-    maxTokens: nonNegative,
+    maxTokens: {
+      must: "an integer of at least 0",
+      holds: (value) => Number.isInteger(value) && (value as number) >= 0,
+    },
     temperature: nonNegative,
     topK: positiveInteger,
     topP: probability,

@@ -1,5 +1,12 @@
-import { ConfigError, random, softmax, topK, zeros, zerosLike, type Tensor } from "@switchyard/tensor";
-import { checkOptions, nonNegative, positiveInteger, requireOptions } from "../options.ts";
+import { ConfigError, random, ShapeError, softmax, topK, zeros, zerosLike, type Tensor } from "@switchyard/tensor";
+import {
+  checkOptions,
+  describe,
+  nonNegative,
+  positiveInteger,
+  requireOptions,
+  sameShape,
+} from "@switchyard/tensor/graph";
 import { checkChoices } from "./checks.ts";
 import { choose } from "./choose.ts";
 import { makeRouting } from "./makeRouting.ts";
@@ -54,7 +61,10 @@ export function noisyTopK(options: NoisyTopKOptions): Router<NoisyTopKParams, To
 }
 
 function drawNoise(logits: Tensor, { train = false, key, noise }: RouteOptions): Tensor | undefined {
-  if (noise) return noise;
+  if (noise) {
+    if (sameShape(noise.shape, logits.shape)) return noise;
+    throw new ShapeError(`noisyTopK: noise must be [tokens, experts] = [${logits.shape}] (got ${describe(noise)})`);
+  }
   if (!train) return undefined;
   if (!key)
     throw new ConfigError(

@@ -1,8 +1,17 @@
 import { ConfigError, GradientError, random, realize, type Key, type Tensor } from "@switchyard/tensor";
 import { treeLeaves, valueAndGrad, type Optimizer } from "@switchyard/autograd";
-import { leafStorage, valueNode } from "@switchyard/tensor/graph";
+import {
+  aFunction,
+  anObject,
+  checkOptions,
+  flag,
+  leafStorage,
+  positiveInteger,
+  requireOptions,
+  type Rule,
+  valueNode,
+} from "@switchyard/tensor/graph";
 import type { Model } from "../models/model.ts";
-import { anObject, checkOptions, flag, positiveInteger, requireOptions, type Rule } from "../options.ts";
 import { checkpointOfStep, keepOnly, loadCheckpoint, loadTraining, saveCheckpoint, stepsIn } from "./checkpoint.ts";
 import { evaluate, type Evaluation } from "./evaluate.ts";
 
@@ -80,7 +89,7 @@ export function train<P, B, A extends { readonly loss: Tensor }, S>(options: Tra
 
 function checkTrain<P, B, A extends { readonly loss: Tensor }, S>(options: TrainOptions<P, B, A, S>): void {
   checkOptions("train", options, {
-    model: anObject,
+    model: aModel,
     data: aFunction,
     optimizer: anObject,
     steps: positiveInteger,
@@ -102,7 +111,13 @@ function checkTrain<P, B, A extends { readonly loss: Tensor }, S>(options: Train
     throw new ConfigError("train: resume needs checkpoint, the directory to go on from");
 }
 
-const aFunction: Rule = { must: "a function", holds: (value) => typeof value === "function" };
+const aModel: Rule = {
+  must: "an object with the functions init and loss",
+  holds: (value) =>
+    anObject.holds(value) &&
+    aFunction.holds((value as { init: unknown }).init) &&
+    aFunction.holds((value as { loss: unknown }).loss),
+};
 const aPath: Rule = { must: "a path", holds: (value) => typeof value === "string" && value !== "" };
 const aSeed: Rule = {
   must: "an integer of at least 0",

@@ -1,7 +1,8 @@
 import type { Backend } from "../backend/backend.ts";
 import { ConfigError, DeviceError } from "../errors.ts";
+import { checkOptions, flag, positiveInteger } from "../options.ts";
 import { setDebugLines } from "../provenance.ts";
-import type { DeviceName, DType } from "../types.ts";
+import { checkDevice, type DeviceName, type DType } from "../types.ts";
 import { ledgerOf } from "./memory.ts";
 
 export interface InitOptions {
@@ -41,10 +42,10 @@ let chosen: DeviceName = "wasm";
  * @throws {ConfigError} if a device already runs with other options.
  */
 export async function init(device: DeviceName | readonly DeviceName[], options: InitOptions = {}): Promise<DeviceName> {
+  checkOptions("init", options, { debug: flag, threads: positiveInteger, revectorize: flag });
   const reasons: string[] = [];
   for (const name of typeof device === "string" ? [device] : device) {
-    if (!(name in starters))
-      throw new ConfigError(`init: unknown device "${name}"; devices are ${Object.keys(starters).join(", ")}`);
+    checkDevice("init", name);
     try {
       await start(name, options);
       chosen = name;
@@ -90,12 +91,7 @@ export const defaultDevice = (): DeviceName => chosen;
 
 /** Changes the default device; it starts with its first work. */
 export function setDefaultDevice(device: DeviceName): void {
-  if (!(device in starters)) {
-    throw new ConfigError(
-      `setDefaultDevice: unknown device "${device}"; devices are ${Object.keys(starters).join(", ")}`,
-    );
-  }
-  chosen = device;
+  chosen = checkDevice("setDefaultDevice", device);
 }
 
 export interface DeviceInfo {
@@ -138,7 +134,7 @@ export interface MemoryInfo {
 
 /** What is alive on a device, in tensors and bytes. */
 export function memory(device: DeviceName = chosen): MemoryInfo {
-  const { liveTensors, liveBytes, peakBytes } = ledgerOf(device);
+  const { liveTensors, liveBytes, peakBytes } = ledgerOf(checkDevice("memory", device));
   return { liveTensors, liveBytes, peakBytes, poolBytes: live.get(device)?.poolBytes() ?? 0 };
 }
 

@@ -1,4 +1,4 @@
-import { ConfigError } from "@switchyard/tensor";
+import { ConfigError } from "./errors.ts";
 
 /** What a value must be, and whether it is. */
 export interface Rule {
@@ -23,6 +23,7 @@ export const fraction: Rule = {
 };
 export const finiteNumber: Rule = { must: "a finite number", holds: isNumber };
 export const flag: Rule = { must: "true or false", holds: (value) => typeof value === "boolean" };
+export const aFunction: Rule = { must: "a function", holds: (value) => typeof value === "function" };
 export const oneOf = (...names: readonly string[]): Rule => ({
   must: `one of ${names.map((name) => `"${name}"`).join(", ")}`,
   holds: (value) => names.includes(value as string),
