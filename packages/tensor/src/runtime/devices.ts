@@ -147,6 +147,7 @@ export async function shutdown(): Promise<void> {
   const ending = [...started.values()];
   started.clear();
   live.clear();
+  setDebugLines(false);
   for (const { backend } of ending)
     await backend.then(
       (b) => b.shutdown(),

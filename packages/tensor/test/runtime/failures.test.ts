@@ -7,6 +7,7 @@ import {
   init,
   memory,
   ones,
+  profile,
   realize,
   shutdown,
   tensor,
@@ -105,7 +106,25 @@ describe("a request that fails", () => {
   });
 });
 
+test("a shape of negative extents is refused, even when its product is the number of elements", () => {
+  expect(() => tensor([1, 2, 3, 4], { shape: [-2, -2] })).toThrow(/extents are non-negative integers/);
+});
+
+test("a profile covers the default device from its very first work", async () => {
+  await shutdown();
+  const { kernels } = await profile(() => tensor([1, 2]).add(1).data());
+  expect(kernels.map(({ name, calls }) => [name, calls])).toEqual([["add", 1]]);
+});
+
 describe("shutdown", () => {
+  test("ends debug: what is made later remembers no lines", async () => {
+    await shutdown();
+    await init("cpu", { debug: true });
+    expect(ones([1]).node.provenance.line).toMatch(/failures\.test\.ts/);
+    await shutdown();
+    expect(ones([1]).node.provenance.line).toBeUndefined();
+  });
+
   test("lets work under way finish", async () => {
     let x: Tensor = ones([300, 300]);
     for (let i = 0; i < 10; i++) x = x.matmul(ones([300, 300])).mul(1 / 300);
