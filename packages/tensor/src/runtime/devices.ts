@@ -138,11 +138,12 @@ export function memory(device: DeviceName = chosen): MemoryInfo {
   return { liveTensors, liveBytes, peakBytes, poolBytes: live.get(device)?.poolBytes() ?? 0 };
 }
 
-/** Ends every device: workers stop and memory goes. Tensors that lived there can no longer be read. */
+/** Ends every device once it has done what it was given: workers stop and memory goes. Tensors that lived there can no longer be read. */
 export async function shutdown(): Promise<void> {
   const ending = [...started.values()];
   started.clear();
   live.clear();
+  setDebugLines(false);
   for (const { backend } of ending)
     await backend.then(
       (b) => b.shutdown(),
