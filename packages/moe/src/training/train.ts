@@ -2,7 +2,7 @@ import { ConfigError, GradientError, random, realize, type Key, type Tensor } fr
 import { treeLeaves, valueAndGrad, type Optimizer } from "@switchyard/autograd";
 import { leafStorage, valueNode } from "@switchyard/tensor/graph";
 import type { Model } from "../models/model.ts";
-import { anObject, checkOptions, flag, positiveInteger, requireOptions, type Rule } from "../options.ts";
+import { anObject, checkOptions, flag, positiveInteger, requireOptions, wholeNumber, type Rule } from "../options.ts";
 import { checkpointOfStep, keepOnly, loadCheckpoint, loadTraining, saveCheckpoint, stepsIn } from "./checkpoint.ts";
 import { evaluate, type Evaluation } from "./evaluate.ts";
 
@@ -84,7 +84,7 @@ function checkTrain<P, B, A extends { readonly loss: Tensor }, S>(options: Train
     data: aFunction,
     optimizer: anObject,
     steps: positiveInteger,
-    seed: aSeed,
+    seed: wholeNumber,
     evaluate: anObject,
     checkpoint: anObject,
     resume: flag,
@@ -104,10 +104,6 @@ function checkTrain<P, B, A extends { readonly loss: Tensor }, S>(options: Train
 
 const aFunction: Rule = { must: "a function", holds: (value) => typeof value === "function" };
 const aPath: Rule = { must: "a path", holds: (value) => typeof value === "string" && value !== "" };
-const aSeed: Rule = {
-  must: "an integer of at least 0",
-  holds: (value) => Number.isSafeInteger(value) && (value as number) >= 0,
-};
 
 /** What a step computes, written but not run. */
 interface Prepared<P, A, S> {
