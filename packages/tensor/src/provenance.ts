@@ -19,6 +19,9 @@ export function setDebugLines(on: boolean): void {
   debugLines = on;
 }
 
+/** Whether a device was started with `debug`. */
+export const debugging = (): boolean => debugLines;
+
 export function currentProvenance(): Provenance {
   return debugLines && !current.rule ? { ...current, line: userLine() } : current;
 }

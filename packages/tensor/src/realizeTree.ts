@@ -19,12 +19,11 @@ export interface RealizeOptions {
  */
 export async function realize<T>(tree: T, { donate }: RealizeOptions = {}): Promise<T> {
   const handles = [...new Set(tensorsIn(tree))];
-  const byDevice = Map.groupBy(handles, (t) => t.device);
   const work: Promise<void>[] = [];
   const kept = new Set<Storage>();
   const pending: [DeviceName, Tensor[]][] = [];
-  for (const [device, tensors] of byDevice) {
-    const unrealized = tensors.filter((t) => !alias(t, kept, work));
+  for (const device of new Set(handles.map((t) => t.device))) {
+    const unrealized = handles.filter((t) => t.device === device && !alias(t, kept, work));
     if (unrealized.length > 0) pending.push([device, unrealized]);
   }
   const spent = donatedStorages(donate, new Set(handles), kept);

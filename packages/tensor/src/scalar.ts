@@ -154,7 +154,7 @@ export function scalarDType(fn: ScalarOp, operands: readonly Operand[], to?: DTy
 }
 
 /** Conversion of a number to a dtype's range: integers saturate, NaN becomes 0, bool is "not zero". */
-export const convert = {
+const convert = {
   f32: Math.fround,
   f64: (x: number) => x,
   i32: (x: number) => (Number.isNaN(x) ? 0 : Math.min(Math.max(Math.trunc(x), -0x80000000), 0x7fffffff)),

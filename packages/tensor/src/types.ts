@@ -40,3 +40,6 @@ export const deviceBytes = (dtype: DType): number => (dtype === "f64" ? 8 : 4);
 
 export const isFloat = (dtype: DType): dtype is FloatDType => dtype === "f32" || dtype === "f64";
 export const isInteger = (dtype: DType): dtype is "i32" | "u32" => dtype === "i32" || dtype === "u32";
+
+/** Whether a device computes with a dtype. */
+export const supports = (device: DeviceName, dtype: DType): boolean => device !== "webgpu" || dtype !== "f64";

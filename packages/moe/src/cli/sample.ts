@@ -7,14 +7,19 @@ import { command, integer, number, UsageError, type CommonOptions } from "./usag
 
 interface SampleOptions extends CommonOptions, SamplingOptions {
   readonly run?: string;
-  readonly prompt: string;
+  readonly prompt?: string;
   readonly tokens: number;
 }
+
+const opening = "Call me ";
 
 export const sampleCommand = (): Command =>
   command("sample", "continue a prompt with a trained model")
     .option("--run <dir>", `the run to sample from (default: the newest in ${runsRoot}/)`)
-    .option("--prompt <text>", "what to continue", "Call me ")
+    .option(
+      "--prompt <text>",
+      `what to continue (default: "${opening}", or a character, for a model of other characters)`,
+    )
     .option("--tokens <n>", "how many characters to add", integer(1), 400)
     .option("--temperature <t>", "0 takes the likeliest character", number(0), 0.8)
     .option("--top-k <k>", "draw from the k likeliest", integer(1))
@@ -22,11 +27,14 @@ export const sampleCommand = (): Command =>
     .action(sample);
 
 async function sample(options: SampleOptions): Promise<void> {
-  const { json, prompt, tokens, temperature, topK, topP } = options;
-  if (prompt === "") throw new UsageError("option '--prompt <text>' must not be empty");
+  const { json, tokens, temperature, topK, topP } = options;
+  if (options.prompt === "") throw new UsageError("option '--prompt <text>' must not be empty");
   if (topP === 0) throw new UsageError("option '--top-p <p>' must be above 0");
   await init(options.device);
   const { model, params, tokenizer, dir } = await loadRun(options.run ?? (await newestRun(runsRoot)));
+  const { vocabulary } = tokenizer;
+  const prompt =
+    options.prompt ?? (Array.from(opening).every((c) => vocabulary.includes(c)) ? opening : tokenizer.decode([0]));
   const stream = generate(model, params, {
     prompt: tokenizer.encode(prompt),
     maxTokens: tokens,

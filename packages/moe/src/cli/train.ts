@@ -40,7 +40,7 @@ export const trainCommand = (): Command =>
     .option("--data <file>", "the text to learn from (default: Moby-Dick)")
     .option("--steps <n>", "how many updates", integer(1), 600)
     .option("--resume <dir>", "go on with a run that was stopped")
-    .option("--batch <n>", "sequences in an update", integer(1), 32)
+    .option("--batch <n>", "sequences in an update", integer(1), 16)
     .option("--context <n>", "characters in a sequence", integer(1), 128)
     .option("--layers <n>", "layers, each with a mixture of experts", integer(1), 4)
     .option("--dim <n>", "the width of the model", integer(1), 128)
@@ -48,7 +48,7 @@ export const trainCommand = (): Command =>
     .option("--hidden <n>", "the width inside an expert", integer(1), 256)
     .option("--experts <n>", "experts in a layer", integer(1), 8)
     .option("--k <n>", "experts that each character is sent to", integer(1), 2)
-    .option("--learning-rate <r>", "the highest learning rate", number(0), 3e-3)
+    .option("--learning-rate <r>", "the highest learning rate", number(0), 4e-3)
     .action(trainRun);
 
 /** A run that is ready to start. */

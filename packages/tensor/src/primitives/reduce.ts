@@ -70,7 +70,7 @@ export interface ArgReduceAttrs {
 }
 
 /** Whether `x` takes the place of the best so far: strictly better, so ties keep the lower index; NaN is better than any number. */
-export const beats = (op: "max" | "min", x: number, best: number): boolean =>
+const beats = (op: "max" | "min", x: number, best: number): boolean =>
   !Number.isNaN(best) && (Number.isNaN(x) || (op === "max" ? x > best : x < best));
 
 /** The index of the extreme element of each row (the last axis), which disappears. Ties go to the lower index; NaN wins. */

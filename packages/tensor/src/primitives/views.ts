@@ -173,7 +173,7 @@ export const concat: Primitive<ConcatAttrs> = {
 };
 
 /** Calls `visit(index, position)` for each element in row-major order; `index` is reused. */
-export function forEachIndex(shape: Shape, visit: (index: readonly number[], position: number) => void): void {
+function forEachIndex(shape: Shape, visit: (index: readonly number[], position: number) => void): void {
   const size = sizeOf(shape);
   const index = new Array<number>(shape.length).fill(0);
   for (let position = 0; position < size; position++) {

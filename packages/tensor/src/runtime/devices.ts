@@ -18,9 +18,7 @@ type Starter = (options: InitOptions) => Promise<Backend>;
 const starters: { [D in DeviceName]: Starter } = {
   cpu: async () => (await import("../backend/reference/backend.ts")).referenceBackend(),
   wasm: async (options) => (await import("../backend/wasm/backend.ts")).wasmBackend(options),
-  webgpu: async () => {
-    throw new DeviceError("init: webgpu is not built yet; use wasm or cpu");
-  },
+  webgpu: async () => (await import("../backend/webgpu/backend.ts")).webgpuBackend(),
 };
 
 interface Started {

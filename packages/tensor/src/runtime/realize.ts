@@ -1,7 +1,9 @@
 import type { Backend } from "../backend/backend.ts";
 import { makeNode, topologicalOrder, type AnyNode } from "../node.ts";
+import { debugging } from "../provenance.ts";
 import { sizeOf } from "../shape.ts";
 import { hostArrayFrom, type DeviceName, type TypedArray } from "../types.ts";
+import { indexChecks, warnOfRepeats, type Check } from "./debug.ts";
 import { backendOf } from "./devices.ts";
 import { leafStorage, nodeInputs, opName, valueNode } from "./leaves.ts";
 import { provokeCollection, underPressure } from "./memory.ts";
@@ -41,29 +43,46 @@ export function submit(
   nodes: readonly AnyNode[],
   donated: readonly Storage[],
 ): { storages: Storage[]; done: Promise<void> } {
-  const { leaves, transfers } = needs(nodes);
-  const targets = nodes.map((node) => ({
+  const order = topologicalOrder(nodes, nodeInputs);
+  const checks = debugging() ? indexChecks(order) : [];
+  if (debugging()) warnOfRepeats(order);
+  const { leaves, transfers } = needs(order, nodes);
+  const targets = [...nodes, ...checks.map((check) => check.node)].map((node) => ({
     node,
     storage: new Storage(device, node.shape, node.dtype, { op: opName(node), ...node.provenance }),
   }));
   const { promise, resolve, reject } = withResolvers();
+  const storages = targets.slice(0, nodes.length).map((t) => t.storage);
+  const answers = targets.slice(nodes.length).map((t) => t.storage);
+  const done = checks.length === 0 ? promise : promise.then(() => answer(checks, answers));
+  done.catch(() => {});
   for (const leaf of leaves) leaf.pin();
   for (const { storage } of targets) {
     storage.pin();
     storage.ready = promise;
   }
+  for (const storage of storages) storage.ready = done;
   submitWhenReady(device, { targets, leaves, transfers, donated, settle: { resolve, reject } });
-  return { storages: targets.map((t) => t.storage), done: promise };
+  return { storages, done };
 }
 
-/** The leaves and the transfers that nodes need. */
-function needs(nodes: readonly AnyNode[]): { leaves: Storage[]; transfers: AnyNode[] } {
+/** @throws the error of the first check that holds. */
+async function answer(checks: readonly Check[], answers: readonly Storage[]): Promise<void> {
+  for (const [i, storage] of answers.entries()) {
+    const [bad] = await readStorage(storage);
+    storage.end("disposed");
+    if (bad) throw checks[i].error();
+  }
+}
+
+/** The leaves and the transfers of a graph. */
+function needs(order: readonly AnyNode[], roots: readonly AnyNode[]): { leaves: Storage[]; transfers: AnyNode[] } {
   const leaves = new Set<Storage>();
   const transfers: AnyNode[] = [];
-  for (const node of topologicalOrder(nodes, nodeInputs)) {
+  for (const node of order) {
     const storage = leafStorage(node);
     if (storage) {
-      const by = consumerOf(node, nodes);
+      const by = consumerOf(node, roots);
       storage.assertLive(opName(by), by.provenance.line);
       leaves.add(storage);
     } else if (node.op === "transfer") transfers.push(node);
@@ -144,12 +163,19 @@ async function flush(device: DeviceName, requests: readonly Request[]): Promise<
 
 function run(backend: Backend, requests: readonly Request[]): Promise<void> {
   const targets = requests.flatMap((r) => r.targets);
-  const donated = new Set(requests.flatMap((r) => r.donated));
+  const donated = donatedBy(requests);
   const { allocations, done } = backend.run({ roots: targets.map((t) => t.node), donated });
   const inPlace = new Set(allocations);
   for (const storage of donated) if (storage.allocation && inPlace.has(storage.allocation)) storage.detach();
   targets.forEach(({ storage }, i) => storage.attach(allocations[i], (allocation) => backend.free(allocation)));
   return done;
+}
+
+/** The storages that nothing but these requests needs: one that a read still waits for must keep its elements. */
+function donatedBy(requests: readonly Request[]): Set<Storage> {
+  const pins = new Map<Storage, number>();
+  for (const leaf of requests.flatMap((r) => r.leaves)) pins.set(leaf, (pins.get(leaf) ?? 0) + 1);
+  return new Set(requests.flatMap((r) => r.donated).filter((storage) => storage.pins === (pins.get(storage) ?? 0)));
 }
 
 function unpin(requests: readonly Request[]): void {

@@ -2,6 +2,8 @@ import { DisposedError } from "../errors.ts";
 import { describe, sizeOf } from "../shape.ts";
 import { deviceBytes, type DeviceName, type DType, type Shape, type TypedArray } from "../types.ts";
 import type { Allocation } from "../backend/backend.ts";
+import { debugging } from "../provenance.ts";
+import { warnOfLeak } from "./debug.ts";
 import { ledgerOf, type DeviceLedger } from "./memory.ts";
 
 /** Who made a tensor, for error messages and lists of owners. */
@@ -21,7 +23,11 @@ interface Cell {
   release?: (allocation: Allocation) => void;
 }
 
-const finalizers = new FinalizationRegistry<Cell>((cell) => giveBack(cell));
+const finalizers = new FinalizationRegistry<Cell>((cell) => {
+  const owner = cell.ledger.owners.get(cell);
+  if (owner && debugging()) warnOfLeak(owner, cell.bytes);
+  giveBack(cell);
+});
 
 function giveBack(cell: Cell): void {
   if (!cell.ledger.owners.delete(cell)) return;
@@ -92,6 +98,11 @@ export class Storage {
 
   get isGone(): boolean {
     return this.#gone !== undefined;
+  }
+
+  /** How many requests and reads under way need the elements. */
+  get pins(): number {
+    return this.#pins;
   }
 
   pin(): void {

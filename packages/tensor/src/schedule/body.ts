@@ -47,7 +47,7 @@ export interface Reach {
 }
 
 /** A view after all movements of a path. @throws {NeedsBuffer} of the movement that strides cannot say. */
-export function follow(view: ShapedView, path: Path | undefined): ShapedView {
+function follow(view: ShapedView, path: Path | undefined): ShapedView {
   for (let step = path; step; step = step.next) {
     const moved = move(view, step.move);
     if (!moved) throw step.by ? new NeedsBuffer(step.by) : new CannotJoin();

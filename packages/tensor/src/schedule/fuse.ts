@@ -59,14 +59,25 @@ class Fuser {
       throw new NeedsBuffer(this.#inlined(op));
   }
 
-  /** An op written out in the kernel of `op`, whose own buffer would spare that kernel some. */
+  /** Of what is written out in the kernel of `op`, the op that reads the most buffers a kernel of its own may. */
   #inlined(op: Op): Op {
-    for (let input = op; ;) {
-      const next = input.inputs.find((x) => x.leaf === undefined && !this.#stored.has(x) && x.inputs.length > 0);
-      if (!next) throw internal(`${op.node.op} reads more buffers than a kernel may`);
-      if (next.node.op === "map") return next;
-      input = next;
+    const reads = new Map<Op, Set<Op>>();
+    const readsOf = (x: Op): Set<Op> => {
+      let found = reads.get(x);
+      if (found) return found;
+      const inlined = x === op || (x.leaf === undefined && !this.#stored.has(x));
+      found = inlined ? new Set(x.inputs.flatMap((input) => [...readsOf(input)])) : new Set([x]);
+      reads.set(x, found);
+      return found;
+    };
+    readsOf(op);
+    let best: Op | undefined;
+    for (const [x, { size }] of reads) {
+      if (x === op || this.#stored.has(x) || (x.node.op !== "map" && x.node.op !== "gather")) continue;
+      if (size < this.#options.maxBuffers && size > (best ? reads.get(best)!.size : 0)) best = x;
     }
+    if (!best) throw internal(`${op.node.op} reads more buffers than a kernel may`);
+    return best;
   }
 
   #settle(op: Op, draft: Draft): void {

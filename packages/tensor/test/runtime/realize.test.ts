@@ -12,6 +12,12 @@ describe("realize", () => {
     expect(await x.toArray()).toEqual([1, 4, 9]);
   });
 
+  test("takes a handle that the tree holds twice", async () => {
+    const x = tensor([1, 2]).add(1);
+    await realize({ x, again: [x] });
+    expect(await x.toArray()).toEqual([2, 3]);
+  });
+
   test("leaves a graph that was made earlier with its meaning", async () => {
     const x = tensor([1, 2]);
     const y = x.mul(3);

@@ -130,7 +130,7 @@ function store(
 }
 
 /** Calls `visit` with every point of a space, in row-major order. */
-export function eachPoint(shape: Shape, visit: (point: number[]) => void): void {
+function eachPoint(shape: Shape, visit: (point: number[]) => void): void {
   const size = sizeOf(shape);
   for (let i = 0; i < size; i++) {
     let rest = i;

@@ -45,7 +45,7 @@ export function describeEvent(event: Exclude<TrainEvent, Progress>): string {
     case "end":
       return [
         describeJudgement(event),
-        `${event.run} holds the model, after ${duration(event.seconds)}; try: npx switchyard sample --prompt "Call me "`,
+        `${event.run} holds the model, after ${duration(event.seconds)}; try: npx switchyard sample`,
       ].join("\n");
   }
 }

@@ -42,23 +42,30 @@ const meetsAny = (place: Place, others: Iterable<Place>): boolean => {
   return false;
 };
 
+/** What the steps since the last barrier touch. */
+interface Touched {
+  readonly reads: Set<Place>;
+  readonly writes: Set<Place>;
+}
+
 /**
  * Decides step by step whether all earlier steps must be finished first. A step may join those since the last barrier if it writes
- * nothing that they touch and reads nothing that they write.
+ * nothing that they touch and reads nothing that they write. Narrow steps all run on one thread, so among each other they are in
+ * order anyway.
  */
-export function createBarriers(): (reads: readonly Place[], writes: readonly Place[]) => boolean {
-  const readSince = new Set<Place>();
-  const writtenSince = new Set<Place>();
-  return (reads, writes) => {
-    const depends =
-      reads.some((place) => meetsAny(place, writtenSince)) ||
-      writes.some((place) => meetsAny(place, writtenSince) || meetsAny(place, readSince));
-    if (depends) {
-      readSince.clear();
-      writtenSince.clear();
-    }
-    for (const place of reads) readSince.add(place);
-    for (const place of writes) writtenSince.add(place);
+export function createBarriers(): (reads: readonly Place[], writes: readonly Place[], narrow: boolean) => boolean {
+  const nothing = (): Touched => ({ reads: new Set(), writes: new Set() });
+  let [wide, thin] = [nothing(), nothing()];
+  return (reads, writes, narrow) => {
+    const depends = (narrow ? [wide] : [wide, thin]).some(
+      (since) =>
+        reads.some((place) => meetsAny(place, since.writes)) ||
+        writes.some((place) => meetsAny(place, since.writes) || meetsAny(place, since.reads)),
+    );
+    if (depends) [wide, thin] = [nothing(), nothing()];
+    const mine = narrow ? thin : wide;
+    for (const place of reads) mine.reads.add(place);
+    for (const place of writes) mine.writes.add(place);
     return depends;
   };
 }

@@ -73,7 +73,7 @@ export function createExecutor({ heap, modules, workers, barrier }: ExecutorOpti
     scratch ??= heap.allocate(scratchBytes, "host").address;
     writeRun(program, block.address, { ...bindings, threads: 1, timed: self.onTimes !== undefined }, heap.views());
     const { i32 } = heap.views();
-    walk(i32, block.address / 4, barrier, kernels, scratch, layout);
+    walk(i32, block.address / 4, barrier, kernels, scratch, true, layout);
     const failure = failureOf(program, block, i32);
     report(program, block);
     heap.free(block, 0);

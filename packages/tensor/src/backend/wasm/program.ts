@@ -98,7 +98,11 @@ interface Step {
   readonly kernel: number;
   readonly module: number;
   readonly barrier: boolean;
+  readonly narrow: boolean;
 }
+
+/** Below this many nanoseconds of work a step is not worth a barrier on either side: one thread runs it. */
+const sharable = 8_000;
 
 function stepsOf(plan: Plan, lowered: readonly Lowered[], arena: Arena, numberOf: (launch: Launch) => number): Step[] {
   const places = plan.buffers.map(({ source }, i): Place => {
@@ -109,11 +113,13 @@ function stepsOf(plan: Plan, lowered: readonly Lowered[], arena: Arena, numberOf
   return lowered.flatMap(({ launches }, kernel) => {
     const { reads, writes } = accessOf(plan.kernels[kernel]);
     const written = [...[...writes].map((b) => places[b]), ...arena.ofTemporary[kernel]];
-    const barrier = needsBarrier(
-      [...reads].map((b) => places[b]),
-      written,
-    );
-    return launches.map((launch, i) => ({ launch, kernel, module: numberOf(launch), barrier: i > 0 || barrier }));
+    const read = [...reads].map((b) => places[b]);
+    const work = workOf(plan.kernels[kernel]) / launches.length;
+    return launches.map((launch) => {
+      const narrow = launch.tiles <= 1 || work < sharable;
+      // The launches of one kernel write the same, so they always depend on each other.
+      return { launch, kernel, module: numberOf(launch), narrow, barrier: needsBarrier(read, written, narrow) };
+    });
   });
 }
 
@@ -139,13 +145,14 @@ function writeProgram(plan: Plan, steps: readonly Step[], arena: Arena, threads:
   const numbers = plan.numbers.map((dtype) => ({ dtype, words: [] as number[] }));
   template[layout.steps] = steps.length;
   patches.add(layout.counters, patches.self, counters * 4);
-  steps.forEach(({ launch, kernel, module, barrier }, i) => {
+  steps.forEach(({ launch, kernel, module, barrier, narrow }, i) => {
     const record = layout.head + i * layout.record;
     template[record + layout.kernel] = module;
     patches.add(record + layout.args, patches.self, starts[i] * 4);
     template[record + layout.tiles] = launch.tiles;
     template[record + layout.batch] = Math.max(1, Math.floor(launch.tiles / (8 * threads)));
     template[record + layout.barrier] = Number(barrier);
+    template[record + layout.narrow] = Number(narrow);
     let at = starts[i];
     for (const word of launch.args) {
       if (word.kind === "int") template[at] = word.value;

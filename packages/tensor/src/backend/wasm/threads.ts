@@ -40,7 +40,7 @@ export function createThreads(options: ThreadsOptions): Threads {
     };
     for (let i = 0; i < count; i++) {
       mine.push(startWorker(`switchyard ${i + 1}`, events));
-      mine[i].postMessage({ memory: heap.memory, barrier, scratch: scratch[i] });
+      mine[i].postMessage({ memory: heap.memory, barrier, scratch: scratch[i], first: i === 0 });
     }
     known = 0;
   }

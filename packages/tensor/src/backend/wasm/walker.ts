@@ -33,6 +33,8 @@ export const layout = {
   barrier: 4,
   /** When all threads had finished the steps before, in microseconds that wrap around. */
   began: 5,
+  /** Whether the first thread runs it alone: too little to share. */
+  narrow: 6,
   record: 8,
   /** The barrier that all programs share. It outlives every program: threads may still be leaving the last one. */
   arrived: 0,
@@ -49,6 +51,7 @@ export type Layout = typeof layout;
  *
  * @param program the word index of the program's head.
  * @param barrier the word index of the shared barrier.
+ * @param first whether this is the first thread, which runs the narrow steps.
  * @returns whether this thread was the last to finish.
  */
 export function walk(
@@ -57,6 +60,7 @@ export function walk(
   barrier: number,
   kernels: readonly RunTiles[],
   scratch: number,
+  first: boolean,
   at: Layout,
 ): boolean {
   const steps = words[program + at.steps];
@@ -88,13 +92,14 @@ export function walk(
       }
     }
     if (step === steps) return alone;
-    if (Atomics.load(words, program + at.failed) !== 0) continue;
+    const narrow = words[record + at.narrow] !== 0;
+    if ((narrow && !first) || Atomics.load(words, program + at.failed) !== 0) continue;
     const run = kernels[words[record + at.kernel]];
     const args = words[record + at.args];
     const tiles = words[record + at.tiles];
-    const batch = alone ? tiles : words[record + at.batch];
+    const batch = words[record + at.batch];
     try {
-      if (alone) run(args, 0, tiles, scratch);
+      if (alone || narrow) run(args, 0, tiles, scratch);
       else {
         for (;;) {
           const begin = Atomics.add(words, counters + step, batch);
@@ -117,6 +122,7 @@ export interface Boot {
   readonly memory: WebAssembly.Memory;
   readonly barrier: number;
   readonly scratch: number;
+  readonly first: boolean;
 }
 
 /** What a worker is told next: modules it does not know yet, by kernel number, and a program. It answers when it was the last to finish. */
@@ -143,7 +149,7 @@ export function serve(
       boot = told;
       return;
     }
-    const { memory, barrier, scratch } = boot;
+    const { memory, barrier, scratch, first } = boot;
     for (const [kernel, module] of told.modules) {
       try {
         kernels[kernel] = new WebAssembly.Instance(module, { env: { memory }, math }).exports.run as RunTiles;
@@ -155,7 +161,7 @@ export function serve(
     }
     // Another thread has grown the memory: growing by nothing makes this one notice.
     if (memory.buffer.byteLength < told.memoryBytes) memory.grow(0);
-    const last = step(new Int32Array(memory.buffer), told.program, barrier, kernels, scratch, at);
+    const last = step(new Int32Array(memory.buffer), told.program, barrier, kernels, scratch, first, at);
     if (last) port.postMessage(told.program);
   };
 }

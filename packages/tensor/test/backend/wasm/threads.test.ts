@@ -232,7 +232,7 @@ test("the worker's source names nothing that a fresh script does not have", asyn
     { buffers, arena: arena.address, numbers: [], threads: 1, timed: false },
     heap.views(),
   );
-  port.onmessage!({ data: { memory: heap.memory, barrier: 16, scratch: arena.address } });
+  port.onmessage!({ data: { memory: heap.memory, barrier: 16, scratch: arena.address, first: true } });
   const known = modules.compiled.map((module, i) => [i, module]);
   port.onmessage!({ data: { modules: known, program: block.address / 4, memoryBytes: 0 } });
   expect(port.posted).toEqual([block.address / 4]);
@@ -253,6 +253,21 @@ test("steps that touch nothing of each other's have no barrier between them", ()
   const barriers = links.map((_, i) => template[layout.head + i * layout.record + layout.barrier]);
   // c reads what a wrote; d joins c; e reads what c wrote and overwrites what d read.
   expect(barriers).toEqual([0, 0, 1, 0, 1, 1]);
+});
+
+test("steps too small to share run one after another on one thread, with no barrier among them", async () => {
+  const parts = start(2);
+  const whole = (from: number, to: number): Link => {
+    const launch = mapLaunch("whole", from, to, (x) => i32.add(x, 1), size);
+    return { name: "whole", from, to, launch };
+  };
+  const links = [whole(0, 2), whole(2, 3), link("wide", 3, 4, (x) => i32.add(x, 1)), whole(4, 2), whole(2, 1)];
+  const compiled = compile(parts, links);
+  const { template } = compiled.program;
+  const column = (at: number): number[] => links.map((_, i) => template[layout.head + i * layout.record + at]);
+  expect(column(layout.narrow)).toEqual([1, 1, 0, 1, 1]);
+  expect(column(layout.barrier)).toEqual([0, 0, 1, 1, 0]);
+  expect((await run(parts, compiled))[10]).toBe(15);
 });
 
 test("numbers and offsets arrive in the argument block, an f64 in two words", () => {

@@ -6,7 +6,7 @@
  */
 import { identityOf, type ReduceOp } from "../../../primitives/reduce.ts";
 import type { DType } from "../../../types.ts";
-import { f32, f32x4, f64, f64x2, v128, type V128 } from "../assembler.ts";
+import { f32, f32x4, f64, f64x2, i32x4, v128, type V128 } from "../assembler.ts";
 import { splatConstant, type Emission, type Vector } from "./emission.ts";
 import { laneOf } from "./scalarOps.ts";
 
@@ -49,7 +49,8 @@ function plain(e: Emission, op: ReduceOp, dtype: DType, vectors: number, shared:
     const all = foldList(accumulators, (a, b) => f.let(join(a, b)));
     const swaps = dtype === "f64" || e.nest.width === 4 ? [[2, 3, 0, 1]] : [];
     if (dtype !== "f64") swaps.push([1, 0, 3, 2]);
-    return [swaps.reduce((x, order) => f.let(join(x, f.let(v128.shuffle32(x, x, order)))), all)];
+    const folded = swaps.reduce((x, order) => f.let(join(x, f.let(v128.shuffle32(x, x, order)))), all);
+    return [f.let(dtype === "f64" ? f64x2.splat(f64x2.extract(folded, 0)) : i32x4.splat(i32x4.extract(folded, 0)))];
   };
   return {
     blocked: false,
@@ -79,7 +80,7 @@ function wideTotals(e: Emission, op: "sum" | "prod", count: number) {
     Array.from({ length: halves }, () => f.let(f64x2.const(op === "sum" ? 0 : 1))),
   );
   return {
-    add(u: number, value: Vector): void {
+    add: (u: number, value: Vector): void => {
       totals[u].forEach((total, half) => {
         const part = half === 0 ? value : v128.shuffle32(value, value, [2, 3, 2, 3]);
         f.set(total, join(total, f64x2.promote_low_f32x4(part)));
@@ -127,7 +128,7 @@ function wideProduct(e: Emission, vectors: number, shared: boolean): Accumulator
     blocked: false,
     open: unused,
     close: unused,
-    add: totals.add,
+    add: (u, value) => totals.add(u, value),
     finish: shared ? totals.single : totals.lanes,
   };
 }

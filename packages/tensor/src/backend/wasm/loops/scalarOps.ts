@@ -51,7 +51,7 @@ const SIGN64 = -(2 ** 63);
 const not = (x: V128): V128 => v128.not(x);
 /** A mask of 64-bit lanes as one of 32-bit lanes, and back. */
 const narrow = (c: LaneContext, x: V128): V128 => shuffled(c, x, [0, 2, 0, 2]);
-export const widen = (c: LaneContext, x: V128): V128 => shuffled(c, x, [0, 0, 1, 1]);
+const widen = (c: LaneContext, x: V128): V128 => shuffled(c, x, [0, 0, 1, 1]);
 
 function shuffled({ f }: LaneContext, x: V128, lanes: readonly number[]): V128 {
   const home = f.let(x);

@@ -6,6 +6,7 @@ import { emitOptions, type Features } from "../features.ts";
 import type { Routine } from "../kernels/kernel.ts";
 import type { Launch, Lowered, Word } from "../launch.ts";
 import { lowerLoop } from "../loops/lower.ts";
+import type { FusedEpilogue } from "./epilogue.ts";
 
 /**
  * The launches of one kernel as they are put together. Arrays of its own stand beside the plan's buffers, numbered after them, so that
@@ -15,11 +16,12 @@ export interface Lowering {
   /** A contiguous array of this kernel's own. */
   array(dtype: DType, shape: Shape): Operand;
   loop(kernel: LoopKernel): void;
-  /** Appends a routine's steps. Its `temporary` is added here. */
+  /** Appends a routine's steps, the last with an epilogue if there is one. Its `temporary` is added here. */
   routine<Shape, P extends string, W extends string>(
     routine: Routine<Shape, P, W>,
     shape: Shape,
     pointers: Readonly<Record<Exclude<P, "temporary">, Pick<Operand, "buffer" | "view"> | undefined>>,
+    epilogue?: FusedEpilogue,
   ): void;
   finish(): Lowered;
 }
@@ -50,7 +52,7 @@ export function createLowering(plan: Plan, features: Features): Lowering {
       for (const launch of lowered.launches)
         launches.push({ ...launch, args: launch.args.map((word) => resolve(word, first)) });
     },
-    routine(routine, shape, pointers) {
+    routine(routine, shape, pointers, epilogue) {
       const extents: Record<string, number> = routine.extents(shape);
       const named: Record<string, Pick<Operand, "buffer" | "view"> | undefined> = pointers;
       const own = temporaries.push(routine.temporaryBytes(shape)) - 1;
@@ -62,9 +64,12 @@ export function createLowering(plan: Plan, features: Features): Lowering {
           ? resolve({ kind: "buffer", buffer: at.buffer, offset: at.view.offset }, 0)
           : { kind: "int", value: 0 };
       });
+      if (epilogue) args.push(...epilogue.words);
       for (const step of routine.steps) {
-        const key = `${routine.name}: ${step.name}`;
-        launches.push({ key, emit: () => step.emit(options), args, tiles: step.tiles(shape) });
+        const finish = step === routine.steps.at(-1) ? epilogue : undefined;
+        const key = `${routine.name}: ${step.name}${finish ? ` ${finish.key}` : ""}`;
+        const emit = (): Uint8Array => step.emit(options, finish?.emit(routine.words.length));
+        launches.push({ key, emit, args, tiles: step.tiles(shape) });
       }
     },
     finish: () => ({ launches, temporaries }),

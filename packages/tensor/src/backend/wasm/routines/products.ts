@@ -1,4 +1,4 @@
-import type { Instruction, Operand, RoutineKernel, Store } from "../../../schedule/plan.ts";
+import type { Instruction, Operand, Plan, RoutineKernel, Store } from "../../../schedule/plan.ts";
 import { stridesOf } from "../../../shape.ts";
 import type { DType } from "../../../types.ts";
 import { groupedContract, groupedRows, type GroupedRoutine, type GroupedShape } from "../kernels/groupedMatmul.ts";
@@ -6,6 +6,7 @@ import { chooseMatmul } from "../kernels/matmul.ts";
 import { REGISTER_TILE, WIDE_REGISTER_TILE, type MatmulShape } from "../kernels/matmulShape.ts";
 import { scalarGroupedContract, scalarGroupedRows, scalarMatmul, type ScalarElement } from "../kernels/scalar.ts";
 import { collapseBatch, mostBatchAxes } from "./batch.ts";
+import { fuseEpilogue, type FusedEpilogue } from "./epilogue.ts";
 import { createLowering, type Lowering } from "./lowering.ts";
 import type { LowerRoutine } from "./routine.ts";
 
@@ -32,7 +33,7 @@ export const matmul: LowerRoutine<"matmul"> = (kernel, plan, features) => {
   };
   const routine =
     kernel.dtype === "f32" ? chooseMatmul(shape, features.wide) : scalarMatmul(scalarElement(kernel.dtype));
-  storeThrough(own, kernel, (c) => own.routine(routine, shape, { a: lhs, b: rhs, c }));
+  storeThrough(own, kernel, plan, (c, fused) => own.routine(routine, shape, { a: lhs, b: rhs, c }, fused));
   return own.finish();
 };
 
@@ -62,7 +63,9 @@ export const groupedMatmul: LowerRoutine<"groupedMatmul"> = (kernel, plan, featu
       : kernel.dtype === "f32"
         ? groupedContract(packed)
         : scalarGroupedContract(scalarElement(kernel.dtype));
-  storeThrough(own, kernel, (c) => own.routine(routine, shape, { a: lhs, b: rhs, c, offsets, index: inPacking }));
+  storeThrough(own, kernel, plan, (c, fused) =>
+    own.routine(routine, shape, { a: lhs, b: rhs, c, offsets, index: inPacking }, fused),
+  );
   return own.finish();
 };
 
@@ -71,15 +74,23 @@ const matrixStrides = ({ view }: Operand): { row: number; col: number } => {
   return { row, col };
 };
 
-/** Lets `product` store where the epilogue would, if that is all the epilogue does; else into an array that it then reads. */
+type Place = Pick<Operand, "buffer" | "view">;
+
+/**
+ * Has `product` store its sums where they are wanted: if that is all the epilogue does, in its buffer; else, if lanes can do the
+ * epilogue, with that fused; else in an array that a loop reads.
+ */
 function storeThrough(
   own: Lowering,
   kernel: RoutineKernel,
-  product: (c: Pick<Operand, "buffer" | "view">) => void,
+  plan: Plan,
+  product: (c: Place, fused?: FusedEpilogue) => void,
 ): void {
   const { shape, dtype, epilogue, name } = kernel;
   const plain = plainStore(kernel);
   if (plain) return product(plain);
+  const fused = dtype === "f32" ? fuseEpilogue(kernel, plan) : undefined;
+  if (fused) return product(fused.inPlace ?? own.array(dtype, shape), fused);
   const c = own.array(dtype, shape);
   product(c);
   const body = epilogue.body.map((step): Instruction =>

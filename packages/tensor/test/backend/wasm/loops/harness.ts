@@ -19,7 +19,7 @@ type Run = (args: number, begin: number, end: number, scratch: number) => void;
 
 const modules = new Map<string, WebAssembly.Module>();
 
-export function moduleOf(launch: Launch): WebAssembly.Module {
+function moduleOf(launch: Launch): WebAssembly.Module {
   const existing = modules.get(launch.key);
   if (existing) return existing;
   const made = new WebAssembly.Module(launch.emit() as Uint8Array<ArrayBuffer>);
@@ -28,7 +28,7 @@ export function moduleOf(launch: Launch): WebAssembly.Module {
 }
 
 /** Everything a plan of loop kernels needs in one plain memory, ready to run. */
-export function load(plan: Plan, leaves: readonly TypedArray[], numbers: readonly number[], options: RunOptions = {}) {
+function load(plan: Plan, leaves: readonly TypedArray[], numbers: readonly number[], options: RunOptions = {}) {
   const { garbage = 0xff, relaxedMadd = true } = options;
   const lowered = plan.kernels.map((kernel) => lowerLoop(kernel as LoopKernel, { shared: false, relaxedMadd }));
   const sizes = plan.buffers.map(({ dtype, size }) => deviceBytes(dtype) * size);
