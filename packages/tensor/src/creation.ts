@@ -1,5 +1,5 @@
 import { DTypeError, ShapeError } from "./errors.ts";
-import { sameShape, sizeOf } from "./shape.ts";
+import { checkShape, sameShape, sizeOf } from "./shape.ts";
 import { defaultFloat } from "./runtime/defaults.ts";
 import { hostLeaf } from "./runtime/realize.ts";
 import type { Tensor } from "./tensor.ts";
@@ -27,17 +27,12 @@ export interface TensorOptions<D extends DType = DType> {
 export function leafOf(data: TensorData, { shape, dtype }: TensorOptions, device: DeviceName): AnyNode {
   const { flat, nested, kind } = flatten(data);
   const wanted = shape ?? nested;
+  checkShape("tensor", wanted);
   if (sizeOf(wanted) !== flat.length) {
     throw new ShapeError(`tensor: shape [${wanted}] has ${sizeOf(wanted)} elements but the data has ${flat.length}`);
   }
   const type = checkDType("tensor", dtype ?? kind);
-  return hostLeaf(
-    checkDevice("tensor", device),
-    wanted,
-    type === "bool" ? Uint8Array.from(flat, (x) => Number(x !== 0)) : hostArrayFrom(type, flat),
-    type,
-    "tensor",
-  );
+  return hostLeaf(checkDevice("tensor", device), wanted, hostArrayFrom(type, flat), type, "tensor");
 }
 
 /** A constant on the device of another tensor. */

@@ -7,7 +7,7 @@ import * as rd from "./functions/reductions.ts";
 import * as sg from "./functions/segments.ts";
 import * as tg from "./functions/tags.ts";
 import * as vw from "./functions/views.ts";
-import { makeNode, type AnyNode, opName } from "./node.ts";
+import { makeNode, opName, type AnyNode } from "./node.ts";
 import { userLine } from "./provenance.ts";
 import { leafStorage, valueNode } from "./runtime/leaves.ts";
 import { readNode } from "./runtime/realize.ts";
@@ -89,6 +89,7 @@ export class Tensor<out D extends DType = DType> {
   adopt(storage: Storage, leaf: AnyNode): void {
     this.#node = leaf;
     this.#owned = storage;
+    this.#host = undefined;
   }
 
   /** @internal Ends the handle. The storage ends with its last handle. */
@@ -120,7 +121,13 @@ export class Tensor<out D extends DType = DType> {
     const owned = leafStorage(valueNode(node));
     if (owned) return (await readNode(node)) as TypedArray<D>;
     this.#host ??= readNode(node);
-    return (await this.#host).slice() as TypedArray<D>;
+    try {
+      return (await this.#host).slice() as TypedArray<D>;
+    } catch (error) {
+      // What failed once, for want of room say, may be read another time.
+      this.#host = undefined;
+      throw error;
+    }
   }
 
   /** The one element of a tensor of size 1. Bool gives 0 or 1. */

@@ -47,9 +47,13 @@ export function checkDevice(op: string, device: DeviceName): DeviceName {
 export const hostArray = <D extends DType>(dtype: D, size: number): TypedArray<D> =>
   new arrays[dtype](size) as TypedArray<D>;
 
-/** Copies numbers into a host array of a dtype, converting as JavaScript's typed arrays do. */
-export const hostArrayFrom = <D extends DType>(dtype: D, values: ArrayLike<number>): TypedArray<D> =>
-  arrays[dtype].from(values as ArrayLike<number>) as TypedArray<D>;
+/** Copies numbers into a host array of a dtype, converting as JavaScript's typed arrays do; for bool, all but 0 is true. */
+export function hostArrayFrom<D extends DType>(dtype: D, values: ArrayLike<number>): TypedArray<D> {
+  if (dtype !== "bool") return arrays[dtype].from(values as ArrayLike<number>) as TypedArray<D>;
+  const bools = hostArray("bool", values.length);
+  for (let i = 0; i < bools.length; i++) bools[i] = Number(values[i] !== 0);
+  return bools as TypedArray<D>;
+}
 
 /** Bytes one element takes on a device. */
 export const deviceBytes = (dtype: DType): number => (dtype === "f64" ? 8 : 4);

@@ -32,7 +32,7 @@ export const full: Primitive<FullAttrs> = {
     checkShape("full", shape);
     return { shape, dtype: checkDType("full", dtype) };
   },
-  reference: (out, _, { value }) => void out.data.fill(value),
+  reference: (out, _, { value, dtype }) => void out.data.fill(dtype === "bool" ? Number(value !== 0) : value),
   key: () => "",
 };
 

@@ -1,5 +1,5 @@
 import { ShapeError } from "../errors.ts";
-import { makeNode, type AnyNode, opName } from "../node.ts";
+import { makeNode, opName, type AnyNode } from "../node.ts";
 import { describe } from "../shape.ts";
 import type { Owner } from "./storage.ts";
 

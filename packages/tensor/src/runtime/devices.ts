@@ -10,6 +10,8 @@ export interface InitOptions {
   readonly debug?: boolean;
   /** `wasm`: how many worker threads; by default as many as there are processors. */
   readonly threads?: number;
+  /** `wasm`: false computes multiply-adds in two roundings, as every engine can, even where relaxed SIMD does it in one. */
+  readonly relaxedSimd?: boolean;
   /** `wasm` in Node: ask V8 for 256-bit vectors. Acts on the whole process. */
   readonly revectorize?: boolean;
 }
@@ -136,11 +138,12 @@ export function memory(device: DeviceName = chosen): MemoryInfo {
   return { liveTensors, liveBytes, peakBytes, poolBytes: live.get(device)?.poolBytes() ?? 0 };
 }
 
-/** Ends every device: workers stop and memory goes. Tensors that lived there can no longer be read. */
+/** Ends every device once it has done what it was given: workers stop and memory goes. Tensors that lived there can no longer be read. */
 export async function shutdown(): Promise<void> {
   const ending = [...started.values()];
   started.clear();
   live.clear();
+  setDebugLines(false);
   for (const { backend } of ending)
     await backend.then(
       (b) => b.shutdown(),

@@ -18,7 +18,7 @@ const backend = referenceBackend();
 function placeLeaves(roots: readonly AnyNode[]): void {
   for (const node of topologicalOrder(roots)) {
     const storage = leafStorage(node);
-    if (storage?.host) storage.attach(backend.upload(storage.host, storage.dtype), () => {});
+    if (storage?.host) storage.attach(backend.upload(storage.host, storage.dtype), backend);
   }
 }
 
