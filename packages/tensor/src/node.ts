@@ -39,11 +39,12 @@ export function makeNode<P extends PrimitiveName>(
   device?: DeviceName,
 ): AnyNode {
   const home = device ?? inputs[0].device;
-  if (device === undefined) for (const input of inputs) if (input.device !== home) throw mixedDevices(op, inputs);
+  if (device === undefined)
+    for (const input of inputs) if (input.device !== home) throw mixedDevices(opName({ op, attrs } as AnyNode), inputs);
   const { shape, dtype } = primitives[op].infer(inputs, attrs as never);
   if (!supports(home, dtype)) {
     throw new DeviceError(
-      `${op}: ${home} has no ${dtype} (got ${describe({ shape, dtype })}); cast to f32 or use another device`,
+      `${opName({ op, attrs } as AnyNode)}: ${home} has no ${dtype} (got ${describe({ shape, dtype })}); cast to f32 or use another device`,
     );
   }
   const node: Node<P> = {
@@ -59,7 +60,11 @@ export function makeNode<P extends PrimitiveName>(
   return node as unknown as AnyNode;
 }
 
-function mixedDevices(op: PrimitiveName, inputs: readonly AnyNode[]): DeviceError {
+/** The name a user knows an operation by. */
+export const opName = (node: AnyNode): string =>
+  node.op === "map" ? node.attrs.fn : node.op === "reduce" ? node.attrs.op : node.op;
+
+function mixedDevices(op: string, inputs: readonly AnyNode[]): DeviceError {
   const got = inputs.map((n) => `${describe(n)} on ${n.device}`).join(", ");
   return new DeviceError(`${op}: inputs live on different devices (got ${got}); move one with .to(device)`);
 }

@@ -1,7 +1,6 @@
 import { ShapeError } from "../errors.ts";
-import { makeNode, type AnyNode } from "../node.ts";
+import { makeNode, opName, type AnyNode } from "../node.ts";
 import { describe } from "../shape.ts";
-import { opName } from "./leaves.ts";
 import type { Owner } from "./storage.ts";
 
 /** Nodes that have run, and sites that have been warned of. */

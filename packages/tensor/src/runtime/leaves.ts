@@ -32,7 +32,3 @@ export function valueNode(node: AnyNode): AnyNode {
   }
   return node;
 }
-
-/** The name a user knows an operation by. */
-export const opName = (node: AnyNode): string =>
-  node.op === "map" ? node.attrs.fn : node.op === "reduce" ? node.attrs.op : node.op;

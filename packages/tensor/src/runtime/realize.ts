@@ -1,12 +1,12 @@
 import type { Backend } from "../backend/backend.ts";
 import { DeviceError } from "../errors.ts";
-import { makeNode, topologicalOrder, type AnyNode } from "../node.ts";
+import { makeNode, opName, topologicalOrder, type AnyNode } from "../node.ts";
 import { debugging } from "../provenance.ts";
 import { sizeOf } from "../shape.ts";
 import { hostArrayFrom, type DeviceName, type TypedArray } from "../types.ts";
 import { indexChecks, warnOfRepeats, type Check } from "./debug.ts";
 import { backendOf } from "./devices.ts";
-import { leafStorage, nodeInputs, opName, valueNode } from "./leaves.ts";
+import { leafStorage, nodeInputs, valueNode } from "./leaves.ts";
 import { provokeCollection, underPressure } from "./memory.ts";
 import { Storage } from "./storage.ts";
 

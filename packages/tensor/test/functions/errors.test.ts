@@ -1,6 +1,15 @@
 import { beforeAll, expect, test } from "vitest";
 import * as sw from "@switchyard/tensor";
-import { DTypeError, init, ShapeError, tensor, zeros } from "@switchyard/tensor";
+import {
+  ConfigError,
+  DeviceError,
+  DisposedError,
+  DTypeError,
+  init,
+  ShapeError,
+  tensor,
+  zeros,
+} from "@switchyard/tensor";
 
 beforeAll(() => init("cpu"));
 
@@ -9,8 +18,16 @@ const f32 = (...shape: number[]) => zeros(shape);
 const f64 = (...shape: number[]) => zeros(shape, { dtype: "f64" });
 const bool = (...shape: number[]) => zeros(shape, { dtype: "bool" });
 
+/** What no compiler has checked. */
+const untyped = (x: unknown) => x as never;
+const disposed = () => {
+  const x = f32(2);
+  x.dispose();
+  return x;
+};
+
 /** The op that must be named, the kind of error, what else its message must say, and what is done. */
-type Mistake = readonly [op: string, kind: typeof ShapeError | typeof DTypeError, says: string, act: () => unknown];
+type Mistake = readonly [op: string, kind: new () => Error, says: string, act: () => unknown];
 
 const mistakes: readonly Mistake[] = [
   // Functions of floats take no integers, and say how to cast.
@@ -90,19 +107,106 @@ const mistakes: readonly Mistake[] = [
   ["crossEntropy", ShapeError, "shape of the logits", () => sw.crossEntropy(f32(2, 3), f32(2))],
   ["crossEntropy", ShapeError, "mask must be bool[2]", () => sw.crossEntropy(f32(2, 3), [0, 1], { mask: f32(2) })],
   ["term", ShapeError, "names a scalar term", () => sw.term("balance", f32(2))],
+  ["oneHot", ShapeError, "non-negative integers, got [-1]", () => i32(2).oneHot(-1)],
+  ["repeat", ShapeError, "non-negative integers, got [-1]", () => f32(2).repeat(-1)],
+  ["tile", ShapeError, "non-negative integers, got [0.5]", () => f32(2).tile([0.5])],
+  ["eye", ShapeError, "non-negative integers, got [-2]", () => sw.eye(-2)],
+  ["linspace", ShapeError, "positive integer, got 0", () => sw.linspace(0, 1, 0)],
+  ["arange", ShapeError, "step must not be 0", () => sw.arange(0, 3, 0)],
+  ["full", ShapeError, "got 3; write [3]", () => zeros(untyped(3))],
+  ["random.normal", ShapeError, "from random.key", () => sw.random.normal(untyped(3), [2])],
+  ["random.split", ShapeError, "positive integer, got -1", () => sw.random.split(sw.random.key(0), -1 as number)],
+  ["random.randint", ConfigError, "min < max", () => sw.random.randint(sw.random.key(0), [2], { max: 0 })],
+  ["random.key", ConfigError, "a seed is an integer", () => sw.random.key(1.5)],
+  ["dropout", ConfigError, "rate must be in [0, 1), got 1", () => sw.dropout(sw.random.key(0), f32(2), 1)],
+  [
+    "crossEntropy",
+    ConfigError,
+    'one of "mean", "sum", "none"',
+    () => sw.crossEntropy(f32(2, 3), [0, 1], { reduction: untyped("avg") }),
+  ],
+  ["gather", DTypeError, "integers (got 0.5", () => f32(3).gather([0.5])],
+
+  // What is no dtype, no device, no element, no longer there.
+  ["tensor", DTypeError, 'unknown dtype "f16"; dtypes are f32, f64', () => tensor([1], { dtype: untyped("f16") })],
+  ["full", DTypeError, 'unknown dtype "float32"', () => zeros([1], { dtype: untyped("float32") })],
+  ["cast", DTypeError, 'unknown dtype "int"', () => f32(1).cast(untyped("int"))],
+  ["tensor", DTypeError, "numbers or booleans, got undefined", () => tensor(untyped(undefined))],
+  ["tensor", DTypeError, 'numbers or booleans, got "1"', () => tensor(untyped("1"))],
+  ["tensor", ConfigError, 'unknown device "gpu"; devices are cpu, wasm', () => tensor([1], { device: untyped("gpu") })],
+  ["full", ConfigError, 'unknown device "gpu"', () => zeros([1], { device: untyped("gpu") })],
+  ["to", ConfigError, 'unknown device "gpu"', () => f32(1).to(untyped("gpu"))],
+  ["memory", ConfigError, 'unknown device "gpu"', () => sw.memory(untyped("gpu"))],
+  ["setDefaultDevice", ConfigError, 'unknown device "gpu"', () => sw.setDefaultDevice(untyped("gpu"))],
+  ["add", DeviceError, "move one with .to(device)", () => f32(2).add(zeros([2], { device: "wasm" }))],
+  ["tensor f32[2]", DisposedError, "made by full was disposed; use it before", () => disposed().add(1)],
+  ["scope", ConfigError, "async", () => sw.scope("a", async () => {})],
   ["tensor", ShapeError, "rectangular", () => tensor([[1], [1, 2]])],
   ["tensor", DTypeError, "mixed", () => tensor([1, true])],
   ["full", ShapeError, "non-negative integers", () => zeros([-1])],
 ];
+
+const escaped = (text: string): string => text.replaceAll(/[.[\]]/g, "\\$&");
 
 test.each(mistakes.map(([op, kind, says, act]) => ({ op, kind, says, act, name: kind.name })))(
   "$op throws a $name: $says",
   ({ op, kind, says, act }) => {
     expect(act).toThrow(kind);
     expect(act).toThrow(says);
-    expect(act).toThrow(new RegExp(`^${op}: `));
+    expect(act).toThrow(new RegExp(`^${escaped(op)}(:| )[^\n]+$`));
   },
 );
+
+test.each<[string, new () => Error, RegExp, () => Promise<unknown>]>([
+  [
+    "an unknown device",
+    ConfigError,
+    /^init: unknown device "gpu"; devices are cpu, wasm, webgpu$/,
+    () => init(untyped("gpu")),
+  ],
+  ["no device", DeviceError, /^init: no device started \(none was named\)$/, () => init([])],
+  [
+    "an unknown option",
+    ConfigError,
+    /^init: unknown option "thread"; options are debug, /,
+    () => init("cpu", untyped({ thread: 2 })),
+  ],
+  [
+    "threads that are none",
+    ConfigError,
+    /^init: threads must be a positive integer, got -1$/,
+    () => init("wasm", { threads: -1 }),
+  ],
+  [
+    "other options",
+    ConfigError,
+    /^init: cpu already runs with .*; call shutdown\(\) first$/,
+    () => init("cpu", { debug: true }),
+  ],
+  ["a disposed tensor", DisposedError, /^tensor f32\[2\] made by full was disposed; /, async () => disposed().data()],
+  [
+    "many elements",
+    DTypeError,
+    /^item: the tensor must have one element \(got f32\[2\]\); use data/,
+    () => f32(2).item(),
+  ],
+  [
+    "what needs a disposed tensor",
+    DisposedError,
+    /^tanh: needs f32\[2\] made by tensor, which was disposed/,
+    async () => {
+      const x = tensor([1, 2]);
+      const y = x.tanh();
+      x.dispose();
+      return y.data();
+    },
+  ],
+])("%s is refused when it is asked for", async (_, kind, message, act) => {
+  const error = await act().then(String, (error: unknown) => error);
+  expect(error).toBeInstanceOf(kind);
+  expect((error as Error).message).toMatch(message);
+  expect((error as Error).message).not.toContain("\n");
+});
 
 test("arithmetic with a JavaScript operator names the method", () => {
   expect(() => (f32(2) as unknown as number) + 1).toThrow(".add(x)");

@@ -1,7 +1,7 @@
-import { topologicalOrder, type AnyNode } from "../../node.ts";
+import { opName, topologicalOrder, type AnyNode } from "../../node.ts";
 import { primitives } from "../../primitives/index.ts";
 import type { HostArray, Primitive } from "../../primitives/primitive.ts";
-import { leafStorage, nodeInputs, opName } from "../../runtime/leaves.ts";
+import { leafStorage, nodeInputs } from "../../runtime/leaves.ts";
 import { sizeOf } from "../../shape.ts";
 import { hostArray, hostArrayFrom, type TypedArray } from "../../types.ts";
 import type { Allocation, Backend, KernelRun, RunRequest } from "../backend.ts";
