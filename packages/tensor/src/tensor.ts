@@ -13,7 +13,7 @@ import { leafStorage, opName, valueNode } from "./runtime/leaves.ts";
 import { readNode } from "./runtime/realize.ts";
 import type { Storage } from "./runtime/storage.ts";
 import { describe, sizeOf, stridesOf } from "./shape.ts";
-import type { DeviceName, DType, Shape, TypedArray } from "./types.ts";
+import { checkDevice, type DeviceName, type DType, type Shape, type TypedArray } from "./types.ts";
 import { version } from "./version.ts";
 
 type Operand = el.Operand;
@@ -159,7 +159,7 @@ export class Tensor<out D extends DType = DType> {
 
   /** The same elements on another device. */
   to(device: DeviceName): Tensor<D> {
-    if (device === this.device) return this;
+    if (checkDevice("to", device) === this.device) return this;
     return this.derive(makeNode("transfer", [this.node], { device, arrived: {} }, device)) as Tensor<D>;
   }
 

@@ -1,3 +1,5 @@
+import { ConfigError, DTypeError } from "./errors.ts";
+
 /** Element types. `bool` is stored as one byte on the host and as 0 or 1 in 32 bits on devices. */
 export type DType = "f32" | "f64" | "i32" | "u32" | "bool";
 
@@ -27,6 +29,20 @@ const arrays = {
   bool: Uint8Array,
 } satisfies { [D in DType]: new (size: number) => TypedArray };
 
+/** @throws {DTypeError} unless `dtype` is one. */
+export function checkDType<D extends DType>(op: string, dtype: D): D {
+  if (Object.hasOwn(arrays, dtype)) return dtype;
+  throw new DTypeError(`${op}: unknown dtype ${JSON.stringify(dtype)}; dtypes are ${Object.keys(arrays).join(", ")}`);
+}
+
+const deviceNames: readonly string[] = ["cpu", "wasm", "webgpu"] satisfies readonly DeviceName[];
+
+/** @throws {ConfigError} unless `device` is one. */
+export function checkDevice(op: string, device: DeviceName): DeviceName {
+  if (deviceNames.includes(device)) return device;
+  throw new ConfigError(`${op}: unknown device ${JSON.stringify(device)}; devices are ${deviceNames.join(", ")}`);
+}
+
 /** A zeroed host array of `size` elements. */
 export const hostArray = <D extends DType>(dtype: D, size: number): TypedArray<D> =>
   new arrays[dtype](size) as TypedArray<D>;
@@ -44,3 +60,6 @@ export const deviceBytes = (dtype: DType): number => (dtype === "f64" ? 8 : 4);
 
 export const isFloat = (dtype: DType): dtype is FloatDType => dtype === "f32" || dtype === "f64";
 export const isInteger = (dtype: DType): dtype is "i32" | "u32" => dtype === "i32" || dtype === "u32";
+
+/** Whether a device computes with a dtype. */
+export const supports = (device: DeviceName, dtype: DType): boolean => device !== "webgpu" || dtype !== "f64";

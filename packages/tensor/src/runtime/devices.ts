@@ -1,7 +1,8 @@
 import type { Backend } from "../backend/backend.ts";
 import { ConfigError, DeviceError } from "../errors.ts";
+import { checkOptions, flag, wholeNumber } from "../options.ts";
 import { setDebugLines } from "../provenance.ts";
-import type { DeviceName, DType } from "../types.ts";
+import { checkDevice, type DeviceName, type DType } from "../types.ts";
 import { ledgerOf } from "./memory.ts";
 
 export interface InitOptions {
@@ -9,6 +10,8 @@ export interface InitOptions {
   readonly debug?: boolean;
   /** `wasm`: how many worker threads; by default as many as there are processors. */
   readonly threads?: number;
+  /** `wasm`: false computes multiply-adds in two roundings, as every engine can, even where relaxed SIMD does it in one. */
+  readonly relaxedSimd?: boolean;
   /** `wasm` in Node: ask V8 for 256-bit vectors. Acts on the whole process. */
   readonly revectorize?: boolean;
 }
@@ -18,9 +21,7 @@ type Starter = (options: InitOptions) => Promise<Backend>;
 const starters: { [D in DeviceName]: Starter } = {
   cpu: async () => (await import("../backend/reference/backend.ts")).referenceBackend(),
   wasm: async (options) => (await import("../backend/wasm/backend.ts")).wasmBackend(options),
-  webgpu: async () => {
-    throw new DeviceError("init: webgpu is not built yet; use wasm or cpu");
-  },
+  webgpu: async () => (await import("../backend/webgpu/backend.ts")).webgpuBackend(),
 };
 
 interface Started {
@@ -41,10 +42,10 @@ let chosen: DeviceName = "wasm";
  * @throws {ConfigError} if a device already runs with other options.
  */
 export async function init(device: DeviceName | readonly DeviceName[], options: InitOptions = {}): Promise<DeviceName> {
+  checkOptions("init", options, { debug: flag, threads: wholeNumber, relaxedSimd: flag, revectorize: flag });
   const reasons: string[] = [];
   for (const name of typeof device === "string" ? [device] : device) {
-    if (!(name in starters))
-      throw new ConfigError(`init: unknown device "${name}"; devices are ${Object.keys(starters).join(", ")}`);
+    checkDevice("init", name);
     try {
       await start(name, options);
       chosen = name;
@@ -90,12 +91,7 @@ export const defaultDevice = (): DeviceName => chosen;
 
 /** Changes the default device; it starts with its first work. */
 export function setDefaultDevice(device: DeviceName): void {
-  if (!(device in starters)) {
-    throw new ConfigError(
-      `setDefaultDevice: unknown device "${device}"; devices are ${Object.keys(starters).join(", ")}`,
-    );
-  }
-  chosen = device;
+  chosen = checkDevice("setDefaultDevice", device);
 }
 
 export interface DeviceInfo {
@@ -138,7 +134,7 @@ export interface MemoryInfo {
 
 /** What is alive on a device, in tensors and bytes. */
 export function memory(device: DeviceName = chosen): MemoryInfo {
-  const { liveTensors, liveBytes, peakBytes } = ledgerOf(device);
+  const { liveTensors, liveBytes, peakBytes } = ledgerOf(checkDevice("memory", device));
   return { liveTensors, liveBytes, peakBytes, poolBytes: live.get(device)?.poolBytes() ?? 0 };
 }
 

@@ -1,24 +1,11 @@
 import type { ScalarOp } from "../scalar.ts";
 import { awaited, Body, NeedsBuffer, sourceView, type Reach } from "./body.ts";
 import type { Op } from "./canonical.ts";
+import { roles } from "./roles.ts";
 import { isContiguous, isMovement } from "./view.ts";
 
-/** Ops that only a kernel of their own can compute. */
-const ownKernel = new Set([
-  "reduce",
-  "concat",
-  "scan",
-  "argReduce",
-  "argsort",
-  "topK",
-  "scatter",
-  "randomBits",
-  "matmul",
-  "groupedMatmul",
-]);
-
-export const isRoutine = (op: Op): boolean =>
-  ownKernel.has(op.node.op) && op.node.op !== "reduce" && op.node.op !== "concat";
+/** Whether an op is computed by a kernel that each backend writes by hand. */
+export const isRoutine = ({ node }: Op): boolean => roles[node.op] === "routine";
 
 /** A `pad` with zeros between elements, which no view can say. */
 export const isDilation = ({ node }: Op): boolean => node.op === "pad" && node.attrs.interior.some((n) => n > 0);
@@ -72,7 +59,7 @@ export function chooseStored(ops: readonly Op[], roots: readonly Op[], fuse: boo
   const views = new Int32Array(ops.length);
   for (const op of ops) {
     if (op.leaf !== undefined) continue;
-    if (!fuse || ownKernel.has(op.node.op) || isDilation(op)) stored.add(op);
+    if (!fuse || isRoutine(op) || roles[op.node.op] === "loop" || isDilation(op)) stored.add(op);
     cost[op.index] = ownCost(op) + op.inputs.reduce((sum, input) => sum + cost[input.index], 0);
     const { op: name } = op.node;
     if ((name === "map" || name === "gather") && cost[op.index] > (uses[op.index] > 1 ? cheap : large)) stored.add(op);

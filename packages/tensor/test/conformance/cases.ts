@@ -94,7 +94,9 @@ const withAxes = (
     .chain(([shape, dtype]) => inputOf(shape, dtype, specials))
     .chain((input) => more(input).map((rest) => ({ inputs: [input], ...rest })));
 
-const magnitude = ({ values }: Input): number => values.reduce((sum, x) => sum + Math.abs(x), 0);
+/** Sum of the magnitudes that rounding is relative to; a sum with an infinity or a NaN does not round. */
+const magnitude = ({ values }: Input): number =>
+  values.reduce((sum, x) => sum + (Number.isFinite(x) ? Math.abs(x) : 0), 0);
 
 /** A generator of uses for each primitive. The compiler keeps the table complete. */
 export const cases = {

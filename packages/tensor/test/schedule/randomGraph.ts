@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { tensor, where, concat, type Tensor } from "../../src/index.ts";
+import { tensor, where, concat, type DeviceName, type Tensor } from "../../src/index.ts";
 import { apply } from "../../src/apply.ts";
 
 /** One random step of a graph: which earlier tensor it reads, and what it does. */
@@ -19,8 +19,8 @@ export const steps = (most: number): fc.Arbitrary<Step[]> =>
 const shapes = [[2, 3], [3, 4], [4], [2, 3, 4], [1, 4], [], [0, 3], [5, 1, 2]];
 
 /** The tensors a random program makes, all finite and of moderate size; the last few are what is read. */
-export function build(program: readonly Step[], seed: number): Tensor[] {
-  const made: Tensor[] = shapes.slice(0, 5).map((shape, i) => leaf(shape, seed + i));
+export function build(program: readonly Step[], seed: number, device: DeviceName = "cpu"): Tensor[] {
+  const made: Tensor[] = shapes.slice(0, 5).map((shape, i) => leaf(shape, seed + i, device));
   for (const step of program) {
     const x = made[made.length - 1 - (step.from % made.length)];
     const y = made[made.length - 1 - (step.other % made.length)];
@@ -30,14 +30,14 @@ export function build(program: readonly Step[], seed: number): Tensor[] {
   return made;
 }
 
-function leaf(shape: readonly number[], seed: number): Tensor {
+function leaf(shape: readonly number[], seed: number, device: DeviceName): Tensor {
   let state = (seed * 2654435761) >>> 0;
   const size = shape.reduce((a, b) => a * b, 1);
   const data = Float32Array.from({ length: size }, () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return Math.round((state / 2 ** 32) * 64 - 32) / 16;
   });
-  return tensor(data, { shape, device: "cpu" });
+  return tensor(data, { shape, device });
 }
 
 const broadcastable = (x: Tensor, y: Tensor): boolean =>

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { wasmBackend } from "../../../src/backend/wasm/backend.ts";
 import {
   argsort,
@@ -146,4 +146,13 @@ test("whatever number is not zero fills a bool tensor with true, on every device
 test("threads must be a whole number", async () => {
   await expect(wasmBackend({ threads: -1 })).rejects.toThrow("threads must be an integer from 0 up, got -1");
   await expect(wasmBackend({ threads: 1.5 })).rejects.toHaveProperty("name", "ConfigError");
+});
+
+test("relaxed SIMD can be left alone, and cannot be had where there is none", async () => {
+  const backend = await wasmBackend({ threads: 0, relaxedSimd: false });
+  expect(backend.details.relaxedSimd).toBe(false);
+  await backend.shutdown();
+  const validate = vi.spyOn(WebAssembly, "validate").mockReturnValue(false);
+  await expect(wasmBackend({ relaxedSimd: true })).rejects.toThrow(/^wasm: this engine has no relaxed SIMD/);
+  validate.mockRestore();
 });
