@@ -67,8 +67,6 @@ function createBackend(parts: PlanRunnerOptions): Backend {
   const { heap, executor, features } = parts;
   const schedule = createScheduler();
   const runner = createPlanRunner(parts);
-  /** How many reads of a block are under way: nothing may be written over what they will copy. */
-  const readers = new Map<Block, number>();
 
   return {
     dtypes: ["f32", "f64", "i32", "u32", "bool"],
@@ -76,7 +74,7 @@ function createBackend(parts: PlanRunnerOptions): Backend {
     run(request) {
       const { plan, leaves, numbers } = schedule(request);
       const blocks = leaves.map((leaf) => leaf.allocation as Block);
-      const { roots, done } = runner.run({ plan, leaves: blocks, numbers, kept: readers });
+      const { roots, done } = runner.run({ plan, leaves: blocks, numbers });
       return { allocations: roots, done };
     },
     upload(data, dtype) {
@@ -84,15 +82,7 @@ function createBackend(parts: PlanRunnerOptions): Backend {
       heap.write(block, data, dtype);
       return block;
     },
-    async read(allocation, dtype, size) {
-      const block = allocation as Block;
-      readers.set(block, (readers.get(block) ?? 0) + 1);
-      await executor.drained();
-      const left = readers.get(block)! - 1;
-      if (left > 0) readers.set(block, left);
-      else readers.delete(block);
-      return heap.read(block, dtype, size);
-    },
+    read: async (allocation, dtype, size) => heap.read(allocation as Block, dtype, size),
     free: (allocation) => executor.free(allocation as Block),
     onKernel(listener) {
       executor.onTimes =
