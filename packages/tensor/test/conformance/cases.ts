@@ -94,7 +94,9 @@ const withAxes = (
     .chain(([shape, dtype]) => inputOf(shape, dtype, specials))
     .chain((input) => more(input).map((rest) => ({ inputs: [input], ...rest })));
 
-const magnitude = ({ values }: Input): number => values.reduce((sum, x) => sum + Math.abs(x), 0);
+/** Of the finite values: sums without others are still bounded by it, and sums with others are not finite. */
+const magnitude = ({ values }: Input): number =>
+  values.reduce((sum, x) => (Number.isFinite(x) ? sum + Math.abs(x) : sum), 0);
 
 /** A generator of uses for each primitive. The compiler keeps the table complete. */
 export const cases = {
