@@ -23,6 +23,8 @@ export interface TaskSizes {
   };
   /** One mixture layer of SwiGLU experts without biases, top-k softmax routing: forward and backward. */
   readonly moe: MoeSizes;
+  /** The experts of that layer alone, rows given in expert order: what is left when nothing is routed. */
+  readonly expertsAlone: MoeSizes;
   /** The dense feed-forward network whose width gives the same products per token: forward and backward. */
   readonly dense: { readonly tokens: number; readonly dim: number; readonly hidden: number };
   /** A training step of a language model of characters. */

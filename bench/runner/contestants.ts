@@ -20,7 +20,7 @@ const javascript = (module: string, flags: readonly string[] = [], options = {})
 const revectorize = ["--experimental-wasm-revectorize"];
 
 /** The interpreter that has PyTorch, if any has. */
-export const python = process.env.PYTHON ?? "python3";
+const python = process.env.PYTHON ?? "python3";
 
 export const contestantKinds = {
   switchyard: javascript("peers/switchyard/peer.ts"),
@@ -33,17 +33,25 @@ export const contestantKinds = {
   "jax-js": javascript("peers/jax/peer.ts"),
   "jax-js revectorized": javascript("peers/jax/peer.ts", revectorize),
   PyTorch: { command: python, args: [here("peers/torch/peer.py")] },
+  "Mixtral block of transformers": { command: python, args: [here("peers/torch/peer.py"), "stock"] },
 } satisfies { [name: string]: ContestantKind };
 
 export type ContestantName = keyof typeof contestantKinds;
 
+/** What a contestant's interpreter must be able to import. */
+const imports: { readonly [N in ContestantName]?: string } = {
+  PyTorch: "torch",
+  "Mixtral block of transformers": "transformers.models.mixtral.modeling_mixtral",
+};
+
 /** Why a contestant cannot take part on this machine, or undefined. */
 export function absence(name: ContestantName): string | undefined {
-  if (name !== "PyTorch") return undefined;
+  const module = imports[name];
+  if (module === undefined) return undefined;
   try {
-    execFileSync(python, ["-c", "import torch"], { stdio: "ignore" });
+    execFileSync(python, ["-c", `import ${module}`], { stdio: "ignore" });
     return undefined;
   } catch {
-    return `${python} cannot import torch`;
+    return `${python} cannot import ${module}`;
   }
 }

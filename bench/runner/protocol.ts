@@ -33,7 +33,7 @@ export interface Replies {
 export const mark = "@bench ";
 
 /** Results are compared on this many of their numbers. */
-export const sampleSize = 65536;
+const sampleSize = 65536;
 
 /** Every how many-th number is compared: odd, so that it visits all columns of a matrix whose width is a power of two. */
 export const strideOf = (size: number): number => Math.ceil(size / sampleSize) | 1;

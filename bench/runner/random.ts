@@ -2,7 +2,7 @@
  * Numbers that every contestant can draw alike, in any language: number `i` of a stream is a hash of `i` (the finalizer of
  * MurmurHash3), spread evenly with mean 0 and standard deviation `scale`.
  */
-export function draw(size: number, seed: number, stream: number, scale = 1): Float32Array {
+export function draw(size: number, seed: number, stream: number, scale = 1): Float32Array<ArrayBuffer> {
   const out = new Float32Array(size);
   const start = Math.imul(seed, 0x9e3779b9) ^ Math.imul(stream, 0x7f4a7c15);
   const spread = scale * Math.sqrt(3);

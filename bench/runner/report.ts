@@ -51,7 +51,7 @@ export const atMost = (what: string, value: number, most: number, unit = "x"): B
 export const round = (x: number): number => (x === 0 ? 0 : Number(x.toPrecision(Math.abs(x) >= 100 ? 4 : 3)));
 
 /** The report as lines of text. */
-export function printed({ tables, bars, notes }: Report): string {
+export function printed({ tables, bars, notes }: Pick<Report, "tables" | "bars" | "notes">): string {
   const parts = tables.map((table) => `${table.title}\n${grid([table.columns, ...table.rows])}`);
   if (bars.length > 0) {
     const verdict = ({ met }: Bar): string => (met === undefined ? "-" : met ? "met" : "MISSED");

@@ -31,7 +31,7 @@ export async function withContestants<T>(
       try {
         contestants.push(await startContestant(name, contestantKinds[name]));
       } catch (error) {
-        notes.push(`${name} did not start: ${(error as Error).message.slice(0, 300)}`);
+        notes.push(`${name} did not start: ${(error as Error).message.slice(0, 300).replaceAll(/\s+/g, " ")}`);
       }
     }
     return await body({ contestants, notes });

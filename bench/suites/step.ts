@@ -22,7 +22,7 @@ const demo: StepSizes = {
 };
 
 /** A model that everyone can write: plain top-k softmax routing, SwiGLU, no auxiliary losses. */
-const common = (experts: number): StepSizes => ({
+export const commonModel = (experts: number): StepSizes => ({
   ...demo,
   batch: 16,
   experts,
@@ -32,8 +32,8 @@ const common = (experts: number): StepSizes => ({
 
 const trials: readonly { readonly name: string; readonly sizes: StepSizes; readonly peers: boolean }[] = [
   { name: "demo (noisy top-2 of 8, relu, batch 32)", sizes: demo, peers: false },
-  { name: "top-2 of 8, SwiGLU, batch 16", sizes: common(8), peers: true },
-  { name: "top-2 of 64, SwiGLU, batch 16", sizes: common(64), peers: true },
+  { name: "top-2 of 8, SwiGLU, batch 16", sizes: commonModel(8), peers: true },
+  { name: "top-2 of 64, SwiGLU, batch 16", sizes: commonModel(64), peers: true },
 ];
 
 export const step: Suite = {

@@ -27,8 +27,7 @@ test("an LSTM with a mixture, put together by hand, learns a text and keeps its 
     optimizer: adam({ learningRate: 2e-3 }),
     steps: 25,
   }))
-    if (step % 24 === 0)
-      reports.push({ loss, dead: await loadMetrics(aux.routing.counts).deadFraction.item() });
+    if (step % 24 === 0) reports.push({ loss, dead: await loadMetrics(aux.routing.counts).deadFraction.item() });
   expect(reports[0].loss).toBeCloseTo(Math.log(96), 0);
   expect(reports.at(-1)!.loss).toBeLessThan(reports[0].loss - 1);
   expect(reports.at(-1)!.dead).toBe(0);

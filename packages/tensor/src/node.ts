@@ -2,7 +2,7 @@ import { DeviceError } from "./errors.ts";
 import { primitives, type Attrs, type PrimitiveName } from "./primitives/index.ts";
 import { describe } from "./shape.ts";
 import { currentProvenance, type Provenance } from "./provenance.ts";
-import type { DeviceName, DType, Shape } from "./types.ts";
+import { supports, type DeviceName, type DType, type Shape } from "./types.ts";
 
 /**
  * One operation of the lazy graph. Immutable: realizing a tensor points its handle at a new `buffer` leaf and leaves the
@@ -30,7 +30,7 @@ let nextId = 1;
  *
  * @param device needed for leaves only; other nodes live where their inputs do.
  * @throws {ShapeError | DTypeError} from the primitive's own rule.
- * @throws {DeviceError} if the inputs live on different devices.
+ * @throws {DeviceError} if the inputs live on different devices, or the device lacks the dtype.
  */
 export function makeNode<P extends PrimitiveName>(
   op: P,
@@ -41,6 +41,11 @@ export function makeNode<P extends PrimitiveName>(
   const home = device ?? inputs[0].device;
   if (device === undefined) for (const input of inputs) if (input.device !== home) throw mixedDevices(op, inputs);
   const { shape, dtype } = primitives[op].infer(inputs, attrs as never);
+  if (!supports(home, dtype)) {
+    throw new DeviceError(
+      `${op}: ${home} has no ${dtype} (got ${describe({ shape, dtype })}); cast to f32 or use another device`,
+    );
+  }
   const node: Node<P> = {
     id: nextId++,
     op,

@@ -4,6 +4,7 @@ import type { Primitive } from "../primitives/primitive.ts";
 import { leafStorage, nodeInputs } from "../runtime/leaves.ts";
 import type { Storage } from "../runtime/storage.ts";
 import type { DType } from "../types.ts";
+import { roles } from "./roles.ts";
 
 /** One operation after common subexpressions are merged and identities are gone. */
 export interface Op {
@@ -32,8 +33,7 @@ export interface Request {
 const keyOf = (node: AnyNode): string => (primitives[node.op] as Primitive<never>).key(node.attrs as never);
 
 /** An identity that adds nothing to the value. `after` does: it orders. */
-const isTransparent = (node: AnyNode): boolean =>
-  node.op === "detach" || node.op === "custom" || node.op === "call" || node.op === "tag";
+const isTransparent = ({ op }: AnyNode): boolean => roles[op] === "transparent";
 
 /** Reads a request off its graph: one pass, every run. */
 export function readRequest(roots: readonly AnyNode[], donated: ReadonlySet<Storage>): Request {

@@ -1,5 +1,5 @@
 import { internal } from "../errors.ts";
-import type { AnyNode } from "../node.ts";
+import type { Spec } from "../primitives/primitive.ts";
 import { sizeOf } from "../shape.ts";
 import type { DType } from "../types.ts";
 import { needed } from "./body.ts";
@@ -28,21 +28,19 @@ export interface Outline {
 }
 
 /** Turns drafts into a plan: drops stores that nobody reads, lays out bodies, and finds when each buffer lives and what it may reuse. */
-export function finishPlan({ fused, leaves, roots, numbers, donated }: Outline): Plan {
-  const kept = new Set(roots.map((op) => op.leaf ?? fused.buffers.get(op)!));
-  let kernels = fused.drafts.map((draft) => kernelOf(draft, () => true)).filter((k) => k !== undefined);
-  for (;;) {
-    const read = new Set([...kept, ...kernels.flatMap(readsOf)]);
-    const next = fused.drafts
-      .map((draft) => kernelOf(draft, (buffer) => read.has(buffer)))
-      .filter((k) => k !== undefined);
-    if (next.length === kernels.length && countStores(next) === countStores(kernels)) break;
-    kernels = next;
+export function finishPlan(outline: Outline): Plan {
+  const { fused, roots } = outline;
+  const wanted = new Set(roots.map((op) => op.leaf ?? fused.buffers.get(op)!));
+  const kernels: Kernel[] = [];
+  // Kernels read what earlier ones store, so from the end each knows who reads it.
+  for (const draft of fused.drafts.toReversed()) {
+    const kernel = kernelOf(draft, (buffer) => wanted.has(buffer));
+    if (!kernel) continue;
+    for (const buffer of readsOf(kernel)) wanted.add(buffer);
+    kernels.push(kernel);
   }
-  return assemble(kernels, { fused, leaves, roots, numbers, donated });
+  return assemble(kernels.reverse(), outline);
 }
-
-const countStores = (kernels: readonly Kernel[]): number => kernels.reduce((sum, k) => sum + storesOf(k).length, 0);
 
 const bodiesOf = (kernel: Kernel): (readonly Instruction[])[] =>
   kernel.kind === "routine" ? [kernel.epilogue.body] : kernel.stages.map((s) => s.body);
@@ -150,29 +148,44 @@ function compact(
 
 // ---- buffers ----
 
+/** The first and the last kernel that touches a buffer. */
+interface Life {
+  readonly from: number;
+  until: number;
+}
+
+function livesOf(kernels: readonly Kernel[]): Map<number, Life> {
+  const lives = new Map<number, Life>();
+  kernels.forEach((kernel, i) => {
+    for (const buffer of [...readsOf(kernel), ...storesOf(kernel).map((store) => store.buffer)]) {
+      const life = lives.get(buffer);
+      if (life) life.until = i;
+      else lives.set(buffer, { from: i, until: i });
+    }
+  });
+  return lives;
+}
+
 function assemble(kernels: readonly Kernel[], outline: Outline): Plan {
   const { leaves, roots, numbers, fused } = outline;
   const opOf = new Map([...fused.buffers].map(([op, buffer]) => [buffer, op]));
   const rootOf = new Map(roots.map((op, i) => [op.leaf ?? fused.buffers.get(op)!, i]));
-  const used = [...new Set(kernels.flatMap((k) => [...readsOf(k), ...storesOf(k).map((s) => s.buffer)]))].filter(
-    (b) => b >= leaves.length,
-  );
-  const renumber = new Map(used.toSorted((a, b) => a - b).map((buffer, i) => [buffer, leaves.length + i]));
+  const lives = livesOf(kernels);
+  const used = [...lives.keys()].filter((buffer) => buffer >= leaves.length).toSorted((a, b) => a - b);
+  const renumber = new Map(used.map((buffer, i) => [buffer, leaves.length + i]));
   const buffers: PlanBuffer[] = leaves.map((leaf, index) => ({
     dtype: leaf.dtype,
     size: sizeOf(leaf.shape),
     source: { kind: "leaf", index },
   }));
-  const reuse = reuses(kernels, outline, rootOf);
-  for (const [buffer] of renumber) {
+  const reuse = reuses(kernels, outline, rootOf, lives);
+  for (const buffer of used) {
     const { node } = opOf.get(buffer)!;
+    const { from, until } = lives.get(buffer)!;
     const root = rootOf.get(buffer);
-    const touching = kernels.flatMap((k, i) =>
-      readsOf(k).includes(buffer) || storesOf(k).some((s) => s.buffer === buffer) ? [i] : [],
-    );
     const source: BufferSource =
       root === undefined
-        ? { kind: "temporary", from: touching[0], until: touching[touching.length - 1] }
+        ? { kind: "temporary", from, until }
         : { kind: "root", index: root, reuses: reuse.get(buffer) };
     buffers.push({ dtype: node.dtype, size: sizeOf(node.shape), source });
   }
@@ -222,34 +235,39 @@ function relabel(kernel: Kernel, to: (buffer: number) => number): Kernel {
   } as RoutineKernel;
 }
 
-/** For each root's buffer, the donated leaf it may be written over. */
+/** For each root's buffer, the donated leaf it may be written over: one that nobody reads once the first store is made. */
 function reuses(
   kernels: readonly Kernel[],
   { leaves, donated, roots }: Outline,
   rootOf: ReadonlyMap<number, number>,
+  lives: ReadonlyMap<number, Life>,
 ): Map<number, number> {
-  const free = leaves.flatMap((leaf, i) => (donated.has(leaf) && !roots.some((op) => op.leaf === i) ? [i] : []));
+  const free = new Map<string, number[]>();
+  const kept = new Set(roots.map((op) => op.leaf));
+  leaves.forEach((leaf, i) => {
+    if (!donated.has(leaf) || kept.has(i)) return;
+    const alike = free.get(kindOf(leaf));
+    if (alike) alike.push(i);
+    else free.set(kindOf(leaf), [i]);
+  });
   const reuse = new Map<number, number>();
-  if (free.length === 0) return reuse;
-  const lastRead = new Map<number, number>();
-  kernels.forEach((kernel, i) => readsOf(kernel).forEach((buffer) => lastRead.set(buffer, i)));
   kernels.forEach((kernel, i) => {
     for (const store of storesOf(kernel)) {
       const root = rootOf.get(store.buffer);
-      if (root === undefined || reuse.has(store.buffer)) continue;
-      const { node } = roots[root];
-      const at = free.findIndex((leaf) => {
-        const last = lastRead.get(leaf) ?? -1;
-        return sameSize(leaves[leaf], node) && (last < i || (last === i && readsInPlace(kernel, store, leaf)));
+      if (root === undefined || lives.get(store.buffer)!.from < i) continue;
+      const alike = free.get(kindOf(roots[root].node)) ?? [];
+      const at = alike.findIndex((leaf) => {
+        const last = lives.get(leaf)?.until ?? -1;
+        return last < i || (last === i && readsInPlace(kernel, store, leaf));
       });
-      if (at >= 0) reuse.set(store.buffer, free.splice(at, 1)[0]);
+      if (at >= 0) reuse.set(store.buffer, alike.splice(at, 1)[0]);
     }
   });
   return reuse;
 }
 
-const sameSize = (leaf: Storage, node: AnyNode): boolean =>
-  leaf.dtype === node.dtype && sizeOf(leaf.shape) === sizeOf(node.shape);
+/** Equal for arrays that fit each other's place. */
+const kindOf = ({ dtype, shape }: Spec): string => `${dtype} ${sizeOf(shape)}`;
 
 /** Whether a kernel reads `leaf` only at the index that `store` writes, and never after it has been written. */
 function readsInPlace(kernel: Kernel, store: Store, leaf: number): boolean {

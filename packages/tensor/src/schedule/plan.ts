@@ -2,6 +2,7 @@ import type { Attrs } from "../primitives/index.ts";
 import type { ReduceOp } from "../primitives/reduce.ts";
 import type { ScalarOp } from "../scalar.ts";
 import type { DType, Shape } from "../types.ts";
+import type { WithRole } from "./roles.ts";
 
 /**
  * One program for one device: what `schedule` makes of a graph and a backend turns into code. Plain data, complete: shapes and
@@ -114,15 +115,7 @@ export interface Operand {
   readonly view: View;
 }
 
-export type RoutineOp =
-  | "matmul"
-  | "groupedMatmul"
-  | "scan"
-  | "argReduce"
-  | "argsort"
-  | "topK"
-  | "scatter"
-  | "randomBits";
+export type RoutineOp = WithRole<"routine">;
 
 /**
  * A hand-written kernel for one primitive. Operands of the matrix products may be strided (never with bounds); all others are

@@ -1,9 +1,11 @@
 import { internal } from "../errors.ts";
 import type { AnyNode } from "../node.ts";
+import type { PrimitiveName } from "../primitives/index.ts";
 import type { ExpandAttrs, PermuteAttrs, ReshapeAttrs } from "../primitives/views.ts";
 import { sameShape, sizeOf, stridesOf } from "../shape.ts";
 import type { Shape } from "../types.ts";
 import type { View } from "./plan.ts";
+import { roles } from "./roles.ts";
 
 /** A view with the shape of the space that indexes it. */
 export interface ShapedView extends View {
@@ -22,8 +24,7 @@ export type Move =
   | { readonly op: "permute"; readonly attrs: PermuteAttrs }
   | { readonly op: "expand"; readonly attrs: ExpandAttrs };
 
-export const isMovement = (op: string): boolean =>
-  op === "reshape" || op === "permute" || op === "expand" || op === "pad" || op === "slice";
+export const isMovement = (op: PrimitiveName): boolean => roles[op] === "movement";
 
 /** The view after a movement, or undefined if strides cannot say it. */
 export function move(view: ShapedView, by: Move): ShapedView | undefined {

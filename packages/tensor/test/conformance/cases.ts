@@ -94,9 +94,9 @@ const withAxes = (
     .chain(([shape, dtype]) => inputOf(shape, dtype, specials))
     .chain((input) => more(input).map((rest) => ({ inputs: [input], ...rest })));
 
-/** Of the finite values: sums without others are still bounded by it, and sums with others are not finite. */
+/** Sum of the magnitudes that rounding is relative to; a sum with an infinity or a NaN does not round. */
 const magnitude = ({ values }: Input): number =>
-  values.reduce((sum, x) => (Number.isFinite(x) ? sum + Math.abs(x) : sum), 0);
+  values.reduce((sum, x) => sum + (Number.isFinite(x) ? Math.abs(x) : 0), 0);
 
 /** A generator of uses for each primitive. The compiler keeps the table complete. */
 export const cases = {

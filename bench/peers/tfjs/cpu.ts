@@ -1,0 +1,3 @@
+import { tfjsPeer } from "./peer.ts";
+
+export const peer = await tfjsPeer("cpu");

@@ -1,0 +1,28 @@
+/** The smallest page that trains a mixture of experts: what `size` weighs. */
+import { random, realize } from "@switchyard/tensor";
+import { adamw, valueAndGrad } from "@switchyard/autograd";
+import { importanceLoss, moe, noisyTopK } from "@switchyard/moe";
+
+const layer = moe({
+  dim: 32,
+  hidden: 64,
+  experts: 8,
+  router: noisyTopK({ k: 2 }),
+  losses: { importance: (routing) => importanceLoss(routing, { weight: 0.1 }) },
+});
+const optimizer = adamw({ learningRate: 1e-3 });
+let params = layer.init(random.key(0));
+let state = optimizer.init(params);
+
+for (let step = 0; step < 100; step++) {
+  const [data, noise] = random.split(random.key(step), 2);
+  const x = random.normal(data, [256, 32]);
+  const [{ loss }, grads] = valueAndGrad((p: typeof params) => {
+    const { output, balance } = layer.apply(p, x, { train: true, key: noise });
+    return { loss: output.sub(x.tanh()).square().mean().add(balance) };
+  })(params);
+  const [nextParams, nextState] = optimizer.update(params, grads, state);
+  await realize([loss, nextParams, nextState], { donate: [params, state] });
+  [params, state] = [nextParams, nextState];
+  document.body.textContent = `step ${step}: ${await loss.item()}`;
+}

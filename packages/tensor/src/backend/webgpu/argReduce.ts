@@ -1,0 +1,49 @@
+import type { RoutineKernel } from "../../schedule/plan.ts";
+import { sizeOf } from "../../shape.ts";
+import { powerAtLeast, shaderFor, type Lowered, type Lowering } from "./lower.ts";
+import { workgroupSize } from "./shader.ts";
+import { elementType } from "./wgsl.ts";
+
+type ArgReduce = Extract<RoutineKernel, { op: "argReduce" }>;
+
+/** Rows folded by lanes and a tree, as reductions are, on keys whose order is that of the elements; NaN has the largest. */
+export function lowerArgReduce({ name, attrs, operands, epilogue }: ArgReduce, lowering: Lowering): Lowered {
+  const [x] = operands;
+  const length = x.shape[x.shape.length - 1];
+  const rows = sizeOf(x.shape.slice(0, -1));
+  if (rows === 0) return [];
+  const shader = shaderFor(lowering);
+  const lanes = Math.min(powerAtLeast(Math.ceil(length / 2)), workgroupSize);
+  const from = shader.read(x.buffer, elementType[x.dtype]);
+  const to = shader.write(epilogue.stores[0].buffer, elementType.i32);
+  shader.declarations.push(
+    `var<workgroup> keys: array<u32, ${workgroupSize}>;`,
+    `var<workgroup> places: array<u32, ${workgroupSize}>;`,
+  );
+  const main = `let lane = local % ${lanes}u;
+let row = group * ${workgroupSize / lanes}u + local / ${lanes}u;
+let present = row < ${shader.uint(rows)};
+let length = ${shader.uint(length)};
+let base = ${shader.uint(x.view.offset)} + row * length;
+var key = 0u;
+var place = 0xffffffffu;
+for (var i = lane; i < select(0u, length, present); i += ${lanes}u) {
+let next = order_${x.dtype}(${from}[base + i], ${attrs.op === "min"});
+if (next > key || place == 0xffffffffu) { key = next; place = i; }
+}
+keys[local] = key;
+places[local] = place;
+workgroupBarrier();
+for (var span = ${lanes >> 1}u; span > 0u; span >>= 1u) {
+if (lane < span) {
+let next = keys[local + span];
+let where_next = places[local + span];
+if (next > key || (next == key && where_next < place)) { key = next; place = where_next; }
+keys[local] = key;
+places[local] = place;
+}
+workgroupBarrier();
+}
+if (present && lane == 0u) { ${to}[row] = i32(place); }`;
+  return [shader.finish(name, main, Math.ceil((rows * lanes) / workgroupSize))];
+}

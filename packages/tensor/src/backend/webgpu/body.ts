@@ -1,0 +1,105 @@
+import type { Instruction, Store, View } from "../../schedule/plan.ts";
+import type { Shader } from "./shader.ts";
+import { addressOf, insideOf } from "./space.ts";
+import { elementType, fromElement, scalarExpression, toElement, valueType, zeroOf } from "./wgsl.ts";
+
+/** Where a body runs: the names of its coordinates and of the values it is given. */
+export interface Site {
+  readonly coordinates: readonly string[];
+  /** Prefix of the names of its values. */
+  readonly prefix: string;
+  readonly reduced?: (stage: number) => string;
+  readonly result?: string;
+}
+
+/** Straight-line WGSL for a body; value `i` is named by the prefix and `i`. */
+export function bodyLines(shader: Shader, body: readonly Instruction[], site: Site): string[] {
+  const name = (value: number): string => site.prefix + value;
+  return body.map((step, i) => instruction(shader, step, name(i), body, name, site));
+}
+
+function instruction(
+  shader: Shader,
+  step: Instruction,
+  to: string,
+  body: readonly Instruction[],
+  name: (value: number) => string,
+  site: Site,
+): string {
+  const { dtype } = step;
+  const is = (expression: string): string => `let ${to} = ${expression};`;
+  switch (step.op) {
+    case "load":
+    case "gather":
+      return load(shader, step, to, name, site);
+    case "number":
+      return is(shader.number(step.slot, dtype));
+    case "constant":
+      return is(step.value === 0 ? zeroOf[dtype] : shader.constant(step.value, dtype));
+    case "coordinate": {
+      const at = addressOf(shader, step.view, site.coordinates);
+      const inside = insideOf(shader, step.view.bounds, site.coordinates);
+      return is(`${valueType[dtype]}(${inside ? `select(0, ${at}, ${inside})` : at})`);
+    }
+    case "inside":
+      return is(insideOf(shader, step.bounds, site.coordinates) ?? "true");
+    case "map": {
+      const operand = body[step.args[step.fn === "where" ? 1 : 0]].dtype;
+      return is(scalarExpression(step.fn, operand, dtype, step.args.map(name)));
+    }
+    case "reduced":
+      return is(site.reduced!(step.stage));
+    case "result":
+      return is(site.result!);
+  }
+}
+
+function load(
+  shader: Shader,
+  step: Extract<Instruction, { op: "load" | "gather" }>,
+  to: string,
+  name: (value: number) => string,
+  { coordinates }: Site,
+): string {
+  const { dtype, buffer, view } = step;
+  const array = shader.read(buffer, elementType[dtype]);
+  const tests: string[] = [];
+  let at = addressOf(shader, view, coordinates);
+  if (step.op === "gather") {
+    const index = name(step.index);
+    tests.push(`${index} >= 0 && ${index} < ${shader.int(step.extent)}`);
+    at += ` + ${index} * ${shader.int(step.stride)}`;
+  }
+  const inside = insideOf(shader, view.bounds, coordinates);
+  if (inside) tests.push(inside);
+  const value = fromElement(dtype, `${array}[${at}]`);
+  if (tests.length === 0) return `let ${to} = ${value};`;
+  return `var ${to} = ${zeroOf[dtype]};\nif (${tests.join(" && ")}) { ${to} = ${value}; }`;
+}
+
+/** What stores a value of a body: a statement. */
+export function storeLines(
+  shader: Shader,
+  stores: readonly Store[],
+  body: readonly Instruction[],
+  site: Pick<Site, "coordinates" | "prefix">,
+): string[] {
+  return stores.map(({ buffer, view, value }) => {
+    const { dtype } = body[value];
+    return storeLine(shader, buffer, dtype, view, site.coordinates, site.prefix + value);
+  });
+}
+
+function storeLine(
+  shader: Shader,
+  buffer: number,
+  dtype: Instruction["dtype"],
+  view: View,
+  coordinates: readonly string[],
+  value: string,
+): string {
+  const array = shader.write(buffer, elementType[dtype]);
+  const inside = insideOf(shader, view.bounds, coordinates);
+  const line = `${array}[${addressOf(shader, view, coordinates)}] = ${toElement(dtype, value)};`;
+  return inside ? `if (${inside}) { ${line} }` : line;
+}

@@ -1,0 +1,83 @@
+import { DeviceError } from "../../errors.ts";
+
+/** Usage flags, whose values the standard fixes: Node has no globals for them. */
+export const usage = {
+  mapRead: 1,
+  copySource: 4,
+  copyTarget: 8,
+  uniform: 64,
+  storage: 128,
+  queryResolve: 512,
+} as const;
+export const computeStage = 4;
+export const mapForReading = 1;
+
+/**
+ * In Node the object that made the adapters must outlive every device: if it is collected earlier, the process crashes. It is
+ * held here, on its own, from the first device to the last.
+ */
+let nodeGpu: GPU | undefined;
+let openDevices = 0;
+
+/**
+ * Our kernels write workgroup memory before they read it. To have it cleared costs time on every dispatch, and on a software
+ * adapter makes compiling fifty times slower. Timestamps are for profiles; nobody is spied on here.
+ */
+const nodeFlags = ["enable-dawn-features=disable_workgroup_init", "disable-dawn-features=timestamp_quantization"];
+
+async function gpu(): Promise<GPU> {
+  const own = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
+  if (own) return own;
+  if (nodeGpu) return nodeGpu;
+  // A variable name, so that bundlers for the browser do not look for the package.
+  const name = "webgpu";
+  let module: { create: (flags: readonly string[]) => GPU };
+  try {
+    module = (await import(/* @vite-ignore */ name)) as typeof module;
+  } catch (error) {
+    throw new DeviceError('webgpu: not in this environment; in Node, install the package "webgpu"', { cause: error });
+  }
+  return (nodeGpu ??= module.create(nodeFlags));
+}
+
+export interface OpenDevice {
+  readonly device: GPUDevice;
+  readonly adapter: GPUAdapter;
+  /** Ends the device. */
+  close(): void;
+}
+
+const wantedLimits = [
+  "maxStorageBuffersPerShaderStage",
+  "maxStorageBufferBindingSize",
+  "maxBufferSize",
+  "maxComputeWorkgroupStorageSize",
+] as const;
+
+/**
+ * A device on the fastest adapter there is, with the adapter's own limits where they matter.
+ * @throws {DeviceError} if there is no adapter.
+ */
+export async function openDevice(): Promise<OpenDevice> {
+  const adapter = await (await gpu()).requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) {
+    throw new DeviceError("webgpu: no adapter; a driver for Vulkan, Metal or Direct3D 12 is needed, or use wasm");
+  }
+  const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
+  const optional: GPUFeatureName[] = ["timestamp-query"];
+  const requiredFeatures = optional.filter((feature) => adapter.features.has(feature));
+  const device = await adapter.requestDevice({ label: "switchyard", requiredLimits, requiredFeatures });
+  openDevices++;
+  let open = true;
+  const close = (): void => {
+    if (!open) return;
+    open = false;
+    device.destroy();
+    if (--openDevices === 0) nodeGpu = undefined;
+  };
+  return { device, adapter, close };
+}
+
+/** How an adapter calls itself. */
+export const adapterName = ({ info }: GPUAdapter): string =>
+  [info.vendor, info.architecture, info.device, info.description].filter(Boolean).join(" ");

@@ -1,0 +1,109 @@
+import type { DType } from "../../types.ts";
+import { libraryFor } from "./library.ts";
+
+/** A 32-bit word of a dispatch's parameters: an integer, or a run-time number of the plan in its dtype. */
+export type Word = number | { readonly slot: number; readonly dtype: DType };
+
+/**
+ * One dispatch of a plan. `code` holds no extents, strides or numbers, which are the `words`: so it is its pipeline's key, and a
+ * new shape compiles nothing.
+ */
+export interface Dispatch {
+  readonly label: string;
+  readonly code: string;
+  /** Storage buffers by binding, from 1. Plan buffers count from 0, a kernel's own scratch from -1 down. */
+  readonly bindings: readonly Binding[];
+  readonly words: readonly Word[];
+  readonly workgroups: number;
+}
+
+export interface Binding {
+  readonly buffer: number;
+  readonly write: boolean;
+}
+
+/** Invocations of every workgroup but a matrix product's: what any adapter has. */
+export const workgroupSize = 256;
+
+/**
+ * Collects what one compute shader binds and the parameters it reads. `canonical` names one of the plan's buffers for all that
+ * share its memory (a result written over a donated leaf): WebGPU binds memory once if it is written.
+ */
+export class Shader {
+  readonly #canonical: (buffer: number) => number;
+  readonly #bindings: { buffer: number; type: string; write: boolean }[] = [];
+  readonly #words: Word[] = [];
+  readonly declarations: string[] = [];
+
+  constructor(canonical: (buffer: number) => number) {
+    this.#canonical = canonical;
+  }
+
+  /** An i32 parameter. */
+  int(value: number): string {
+    return this.#word(value);
+  }
+
+  /** A u32 parameter. */
+  uint(value: number): string {
+    return `u32(${this.#word(value)})`;
+  }
+
+  /** A run-time number of the plan. */
+  number(slot: number, dtype: DType): string {
+    const word = this.#word({ slot, dtype });
+    if (dtype === "bool") return `(${word} != 0)`;
+    return dtype === "i32" ? word : `bitcast<${dtype}>(${word})`;
+  }
+
+  /** A constant that is data here, since WGSL rejects some as literals. */
+  constant(value: number, dtype: DType): string {
+    const cell = dtype === "f32" ? new Float32Array([value]) : new Int32Array([value]);
+    const word = this.#word(new Int32Array(cell.buffer)[0]);
+    if (dtype === "bool") return `(${word} != 0)`;
+    return dtype === "i32" ? word : `bitcast<${dtype}>(${word})`;
+  }
+
+  #word(word: Word): string {
+    const at = this.#words.push(word) - 1;
+    return `P[${at >> 2}].${"xyzw"[at & 3]}`;
+  }
+
+  /** The name of a buffer's array, whose elements are `type`. */
+  read(buffer: number, type: string): string {
+    return this.#bind(buffer, type, false);
+  }
+
+  write(buffer: number, type: string): string {
+    return this.#bind(buffer, type, true);
+  }
+
+  #bind(buffer: number, type: string, write: boolean): string {
+    const memory = this.#canonical(buffer);
+    let at = this.#bindings.findIndex((b) => b.buffer === memory && b.type === type);
+    if (at < 0) at = this.#bindings.push({ buffer: memory, type, write }) - 1;
+    else this.#bindings[at].write ||= write;
+    return `b${at}`;
+  }
+
+  /** @param main the entry point's body; it sees `group`, `local` and whatever was declared. */
+  finish(label: string, main: string, workgroups: number, size: number = workgroupSize): Dispatch {
+    const bindings = this.#bindings.map(
+      ({ type, write }, i) =>
+        `@group(0) @binding(${i + 1}) var<storage, ${write ? "read_write" : "read"}> b${i}: array<${type}>;`,
+    );
+    const count = Math.max(Math.ceil(this.#words.length / 4), 1);
+    const own = `${this.declarations.join("\n")}
+@compute @workgroup_size(${size})
+fn main(@builtin(workgroup_id) at: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+let group = at.x + at.y * grid.x;
+${main}
+}`;
+    const code = `@group(0) @binding(0) var<uniform> P: array<vec4<i32>, ${count}>;
+${bindings.join("\n")}
+${libraryFor(own)}
+${own}
+`;
+    return { label, code, bindings: this.#bindings, words: this.#words, workgroups };
+  }
+}

@@ -1,0 +1,19 @@
+import { defineConfig, mergeConfig } from "vitest/config";
+import shared from "./vitest.config.ts";
+
+/**
+ * The tests that need a WebGPU adapter. `npm run test:gpu` starts all of them where one is found; `npm test` starts a part in a
+ * process of its own. One at a time: a device is not shared well.
+ */
+const gpu = defineConfig({
+  test: {
+    env: { SWITCHYARD_DEVICES: "webgpu" },
+    maxWorkers: 1,
+    testTimeout: 300_000,
+  },
+});
+
+const config = mergeConfig(shared, gpu);
+config.test!.include = ["packages/tensor/test/conformance/conformance.test.ts", "packages/tensor/test/**/*.gpu.ts"];
+
+export default config;
