@@ -5,6 +5,7 @@ import { deviceBytes, type DType, type Shape } from "../../../types.ts";
 import { emitOptions, type Features } from "../features.ts";
 import type { Routine } from "../kernels/kernel.ts";
 import type { Launch, Lowered, Word } from "../launch.ts";
+import type { FusedEpilogue } from "../loops/epilogue.ts";
 import { lowerLoop } from "../loops/lower.ts";
 
 /**
@@ -15,11 +16,12 @@ export interface Lowering {
   /** A contiguous array of this kernel's own. */
   array(dtype: DType, shape: Shape): Operand;
   loop(kernel: LoopKernel): void;
-  /** Appends a routine's steps. Its `temporary` is added here. */
+  /** Appends a routine's steps, the last with the epilogue. Its `temporary` is added here. */
   routine<Shape, P extends string, W extends string>(
     routine: Routine<Shape, P, W>,
     shape: Shape,
     pointers: Readonly<Record<Exclude<P, "temporary">, Pick<Operand, "buffer" | "view"> | undefined>>,
+    epilogue?: FusedEpilogue,
   ): void;
   finish(): Lowered;
 }
@@ -50,7 +52,7 @@ export function createLowering(plan: Plan, features: Features): Lowering {
       for (const launch of lowered.launches)
         launches.push({ ...launch, args: launch.args.map((word) => resolve(word, first)) });
     },
-    routine(routine, shape, pointers) {
+    routine(routine, shape, pointers, epilogue) {
       const extents: Record<string, number> = routine.extents(shape);
       const named: Record<string, Pick<Operand, "buffer" | "view"> | undefined> = pointers;
       const own = temporaries.push(routine.temporaryBytes(shape)) - 1;
@@ -62,9 +64,11 @@ export function createLowering(plan: Plan, features: Features): Lowering {
           ? resolve({ kind: "buffer", buffer: at.buffer, offset: at.view.offset }, 0)
           : { kind: "int", value: 0 };
       });
+      args.push(...(epilogue?.words.map((word) => resolve(word, 0)) ?? []));
       for (const step of routine.steps) {
-        const key = `${routine.name}: ${step.name}`;
-        launches.push({ key, emit: () => step.emit(options), args, tiles: step.tiles(shape) });
+        const then = step === routine.steps.at(-1) ? epilogue : undefined;
+        const key = `${routine.name}: ${step.name}${then ? ` ${then.key}` : ""}`;
+        launches.push({ key, emit: () => step.emit(options, then), args, tiles: step.tiles(shape) });
       }
     },
     finish: () => ({ launches, temporaries }),

@@ -5,6 +5,7 @@ import { groupedContract, groupedRows, type GroupedRoutine, type GroupedShape } 
 import { chooseMatmul } from "../kernels/matmul.ts";
 import { REGISTER_TILE, WIDE_REGISTER_TILE, type MatmulShape } from "../kernels/matmulShape.ts";
 import { scalarGroupedContract, scalarGroupedRows, scalarMatmul, type ScalarElement } from "../kernels/scalar.ts";
+import { fuseEpilogue, type FusedEpilogue } from "../loops/epilogue.ts";
 import { collapseBatch, mostBatchAxes } from "./batch.ts";
 import { createLowering, type Lowering } from "./lowering.ts";
 import type { LowerRoutine } from "./routine.ts";
@@ -32,7 +33,7 @@ export const matmul: LowerRoutine<"matmul"> = (kernel, plan, features) => {
   };
   const routine =
     kernel.dtype === "f32" ? chooseMatmul(shape, features.wide) : scalarMatmul(scalarElement(kernel.dtype));
-  storeThrough(own, kernel, (c) => own.routine(routine, shape, { a: lhs, b: rhs, c }));
+  storeThrough(own, kernel, (c, epilogue) => own.routine(routine, shape, { a: lhs, b: rhs, c }, epilogue));
   return own.finish();
 };
 
@@ -62,7 +63,9 @@ export const groupedMatmul: LowerRoutine<"groupedMatmul"> = (kernel, plan, featu
       : kernel.dtype === "f32"
         ? groupedContract(packed)
         : scalarGroupedContract(scalarElement(kernel.dtype));
-  storeThrough(own, kernel, (c) => own.routine(routine, shape, { a: lhs, b: rhs, c, offsets, index: inPacking }));
+  storeThrough(own, kernel, (c, epilogue) =>
+    own.routine(routine, shape, { a: lhs, b: rhs, c, offsets, index: inPacking }, epilogue),
+  );
   return own.finish();
 };
 
@@ -71,15 +74,20 @@ const matrixStrides = ({ view }: Operand): { row: number; col: number } => {
   return { row, col };
 };
 
-/** Lets `product` store where the epilogue would, if that is all the epilogue does; else into an array that it then reads. */
+/**
+ * Lets `product` store where the epilogue would, if that is all the epilogue does; else hands it the epilogue, to be applied block by block;
+ * or, where that cannot be done, lets it store into an array that the epilogue then reads.
+ */
 function storeThrough(
   own: Lowering,
   kernel: RoutineKernel,
-  product: (c: Pick<Operand, "buffer" | "view">) => void,
+  product: (c: Pick<Operand, "buffer" | "view"> | undefined, epilogue?: FusedEpilogue) => void,
 ): void {
   const { shape, dtype, epilogue, name } = kernel;
   const plain = plainStore(kernel);
   if (plain) return product(plain);
+  const fused = dtype === "f32" ? fuseEpilogue(kernel) : undefined;
+  if (fused) return product(undefined, fused);
   const c = own.array(dtype, shape);
   product(c);
   const body = epilogue.body.map((step): Instruction =>

@@ -1,6 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { f32, i32 } from "../../../../src/backend/wasm/assembler.ts";
-import { GROUPED_WORDS, groupedContract, groupedRows, type GroupedShape } from "../../../../src/backend/wasm/kernels/groupedMatmul.ts";
+import {
+  GROUPED_WORDS,
+  groupedContract,
+  groupedRows,
+  type GroupedShape,
+} from "../../../../src/backend/wasm/kernels/groupedMatmul.ts";
 import { REGISTER_TILE, WIDE_REGISTER_TILE } from "../../../../src/backend/wasm/kernels/matmulShape.ts";
 import { random, randoms, runRoutine, storing, type RunOptions } from "./harness.ts";
 

@@ -85,9 +85,18 @@ export const storing = (
       const word = (index: number): I32 => i32.load(p.args, 4 * index);
       f.for(i, 0, p.rows, 1, () =>
         f.for(j, 0, p.cols, 1, () => {
-          const place = { word: (k: number) => word(words + k), batch: p.batch, row: i32.add(p.row, i), col: i32.add(p.col, j) };
+          const place = {
+            word: (k: number) => word(words + k),
+            batch: p.batch,
+            row: i32.add(p.row, i),
+            col: i32.add(p.col, j),
+          };
           const value = f.let(f32.load(at(at(p.from, i, p.stride), j, 4)));
-          const row = at(word(routine.words.indexOf("c")), line(p.batch, place.row), i32.shl(word(routine.words.indexOf("n")), 2));
+          const row = at(
+            word(routine.words.indexOf("c")),
+            line(p.batch, place.row),
+            i32.shl(word(routine.words.indexOf("n")), 2),
+          );
           f.do(f32.store(at(row, place.col, 4), change(value, place)));
         }),
       );
