@@ -3,7 +3,13 @@ import { describe, fullLike } from "@switchyard/tensor/graph";
 import { combine, dispatch } from "../dispatch/dispatch.ts";
 import { anObject, checkOptions, flag, oneOf, positiveInteger, requireOptions } from "../options.ts";
 import type { RouteOptions, Router, Routing } from "../routing/routing.ts";
-import { experts as expertNetworks, type Activation, type Experts, type ExpertsParams } from "./experts.ts";
+import {
+  activationRule,
+  experts as expertNetworks,
+  type Activation,
+  type Experts,
+  type ExpertsParams,
+} from "./experts.ts";
 
 export interface MoeOptions<P, R extends Routing, L extends string> {
   /** D, the width of what goes in and comes out. */
@@ -62,7 +68,7 @@ export function moe<P, R extends Routing, L extends string = never>(options: Moe
     hidden: positiveInteger,
     experts: positiveInteger,
     router: anObject,
-    activation: oneOf("relu", "gelu", "silu", "swiglu"),
+    activation: activationRule,
     bias: flag,
     dispatch: oneOf("dropless", "dense"),
     losses: anObject,
