@@ -10,7 +10,15 @@ export { zLoss, type ZLossOptions } from "./losses/zLoss.ts";
 export { forced } from "./routing/forced.ts";
 export { makeRouting, type RoutingParts } from "./routing/makeRouting.ts";
 export { noisyTopK, type NoisyTopKOptions, type NoisyTopKParams } from "./routing/noisyTopK.ts";
-export type { RouteOptions, Router, RouterSizes, Routing, Slots, TokenRouting } from "./routing/routing.ts";
+export type {
+  LogitRouting,
+  RouteOptions,
+  Router,
+  RouterSizes,
+  Routing,
+  Slots,
+  TokenRouting,
+} from "./routing/routing.ts";
 export { softmaxTopK, type GateParams, type SoftmaxTopKOptions } from "./routing/softmaxTopK.ts";
 export { loadSafetensors, saveSafetensors, type ByteSource } from "./interop/safetensors.ts";
 export {
@@ -38,11 +46,11 @@ export {
 } from "./layers/normalization.ts";
 export { generate, type GenerateOptions, type SamplingOptions } from "./models/generate.ts";
 export type { LanguageModel, LossOptions, Model } from "./models/model.ts";
+export type { BlockParams } from "./models/block.ts";
 export {
   transformer,
   type Transformer,
   type TransformerCache,
-  type TransformerLayerParams,
   type TransformerLoss,
   type TransformerMoeOptions,
   type TransformerOptions,

@@ -215,26 +215,32 @@ async function progressOf(
   const cvSquared = shares.map(
     (layer) => layer.reduce((sum, s) => sum + (s * layer.length - 1) ** 2, 0) / layer.length,
   );
-  return { event: "progress", step: step + 1, steps, loss, shares, cvSquared };
+  const [tokens, k] = aux.routings[0].experts.shape;
+  const cvSquaredByChance = (shares[0].length / k - 1) / tokens;
+  return { event: "progress", step: step + 1, steps, loss, shares, cvSquared, cvSquaredByChance };
 }
 
-/** How fast it goes now, and how long the rest takes at the speed of the run so far. */
+/** How fast it has gone of late, and how long the rest takes at the speed of the run so far. */
 function stopwatch(tokensPerStep: number) {
   const began = performance.now();
-  let [done, since, before] = [0, 0, began];
+  const ends = [began];
+  let done = 0;
   return {
     step() {
       done++;
-      since++;
+      ends.push(performance.now());
+      while (ends.length > 2 && ends[ends.length - 1] - ends[0] > lately) ends.shift();
     },
     read(left: number) {
-      const now = performance.now();
-      const tokensPerSecond = (since * tokensPerStep * 1000) / (now - before);
-      [since, before] = [0, now];
+      const now = ends[ends.length - 1];
+      const tokensPerSecond = ((ends.length - 1) * tokensPerStep * 1000) / (now - ends[0]);
       return { tokensPerSecond, secondsLeft: (left * (now - began)) / done / 1000 };
     },
   };
 }
+
+/** Milliseconds: long enough that an evaluation among the steps does not make the speed jump. */
+const lately = 10_000;
 
 async function showUntrained(prepared: Prepared, reporter: TrainReporter): Promise<void> {
   const params = await realize(prepared.model.init(random.key(prepared.config.seed)));

@@ -14,6 +14,8 @@ export const activations = {
   swiglu: (x) => x.silu(),
 } satisfies { [A in Activation]: (x: Tensor) => Tensor };
 
+export const activationRule = oneOf(...Object.keys(activations));
+
 export interface ExpertsOptions {
   /** D, the width of what goes in and comes out. */
   readonly dim: number;
@@ -67,7 +69,7 @@ export function experts(options: ExpertsOptions): Experts {
     dim: positiveInteger,
     hidden: positiveInteger,
     experts: positiveInteger,
-    activation: oneOf(...Object.keys(activations)),
+    activation: activationRule,
     bias: flag,
   });
   requireOptions("experts", options, "dim", "hidden", "experts");

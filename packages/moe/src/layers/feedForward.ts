@@ -1,6 +1,6 @@
 import { random, zeros, type Key, type Tensor } from "@switchyard/tensor";
-import { checkOptions, flag, nonNegative, oneOf, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
-import { activations, type Activation } from "./experts.ts";
+import { checkOptions, flag, nonNegative, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
+import { activationRule, activations, type Activation } from "./experts.ts";
 import { affine } from "./linear.ts";
 
 export interface FeedForwardOptions {
@@ -46,7 +46,7 @@ export function feedForward(options: FeedForwardOptions): FeedForward {
   checkOptions("feedForward", options, {
     dim: positiveInteger,
     hidden: positiveInteger,
-    activation: oneOf(...Object.keys(activations)),
+    activation: activationRule,
     bias: flag,
     outStd: nonNegative,
   });

@@ -14,7 +14,13 @@ import {
 } from "@switchyard/tensor/graph";
 import { combine, dispatch } from "../dispatch/dispatch.ts";
 import type { RouteOptions, Router, Routing } from "../routing/routing.ts";
-import { experts as expertNetworks, type Activation, type Experts, type ExpertsParams } from "./experts.ts";
+import {
+  activationRule,
+  experts as expertNetworks,
+  type Activation,
+  type Experts,
+  type ExpertsParams,
+} from "./experts.ts";
 
 export interface MoeOptions<P, R extends Routing, L extends string> {
   /** D, the width of what goes in and comes out. */
@@ -73,7 +79,7 @@ export function moe<P, R extends Routing, L extends string = never>(options: Moe
     hidden: positiveInteger,
     experts: positiveInteger,
     router: anObject,
-    activation: oneOf("relu", "gelu", "silu", "swiglu"),
+    activation: activationRule,
     bias: flag,
     dispatch: oneOf("dropless", "dense"),
     losses: anObject,

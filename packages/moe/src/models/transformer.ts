@@ -6,7 +6,6 @@ import {
   scope,
   ShapeError,
   zeros,
-  type Key,
   type Tensor,
 } from "@switchyard/tensor";
 import {
@@ -19,17 +18,17 @@ import {
   positiveInteger,
   requireOptions,
 } from "@switchyard/tensor/graph";
-import { attention, type AttentionCache, type AttentionParams } from "../layers/attention.ts";
+import type { AttentionCache } from "../layers/attention.ts";
 import { embedding, type EmbeddingParams } from "../layers/embedding.ts";
-import type { Activation } from "../layers/experts.ts";
-import { feedForward, type FeedForwardParams } from "../layers/feedForward.ts";
+import { activationRule, type Activation } from "../layers/experts.ts";
 import { linear, type LinearParams } from "../layers/linear.ts";
-import { moe as mixture, type MoeOptions, type MoeParams } from "../layers/moe.ts";
+import type { MoeOptions, MoeResult } from "../layers/moe.ts";
 import { normalization, type NormalizationParams, type NormKind } from "../layers/normalization.ts";
 import { importanceLoss } from "../losses/importance.ts";
 import { loadLoss } from "../losses/load.ts";
 import { noisyTopK, type NoisyTopKParams } from "../routing/noisyTopK.ts";
-import type { Router, Routing, TokenRouting } from "../routing/routing.ts";
+import type { LogitRouting, Router, Routing } from "../routing/routing.ts";
+import { block, type BlockParams } from "./block.ts";
 import type { LanguageModel, LossOptions } from "./model.ts";
 
 /** The mixtures of a transformer: the options of `moe`, but for the widths, which are the transformer's. */
@@ -46,7 +45,7 @@ export interface TransformerMoeOptions<P, R extends Routing> extends Omit<
   readonly router?: Router<P, R>;
 }
 
-export interface TransformerOptions<P = NoisyTopKParams, R extends Routing = TokenRouting> {
+export interface TransformerOptions<P = NoisyTopKParams, R extends Routing = LogitRouting> {
   /** V, how many tokens there are. */
   readonly vocab: number;
   /** D. */
@@ -73,21 +72,11 @@ export interface TransformerOptions<P = NoisyTopKParams, R extends Routing = Tok
   readonly tie?: boolean;
 }
 
-export interface TransformerLayerParams<P> {
-  readonly attentionNorm: NormalizationParams;
-  readonly attention: AttentionParams;
-  readonly norm: NormalizationParams;
-  /** Of a layer with a mixture. */
-  readonly moe?: MoeParams<P>;
-  /** Of a layer without one. */
-  readonly feedForward?: FeedForwardParams;
-}
-
 export interface TransformerParams<P> {
   readonly embedding: EmbeddingParams;
   /** `[C, D]`, if positions are learned. */
   readonly positions?: Tensor;
-  readonly layers: readonly TransformerLayerParams<P>[];
+  readonly layers: readonly BlockParams<P>[];
   readonly norm: NormalizationParams;
   /** Unless it is tied to the embedding. */
   readonly head?: LinearParams;
@@ -133,109 +122,83 @@ export interface Transformer<P, R extends Routing> extends LanguageModel<
  *
  * @throws {ConfigError} on a bad option.
  */
-export function transformer<P = NoisyTopKParams, R extends Routing = TokenRouting>(
+export function transformer<P = NoisyTopKParams, R extends Routing = LogitRouting>(
   options: TransformerOptions<P, R>,
 ): Transformer<P, R> {
-  const { vocab, dim, layers, heads, kvHeads, hidden, context, moe, moeEvery, activation, norm, rope, tie } =
-    checkTransformer(options);
-  const residual = (2 * layers) ** -0.5;
+  const { vocab, dim, layers, context, moe, moeEvery, norm, rope, tie, ...sizes } = checkTransformer(options);
   const tokens = embedding({ vocab, dim, initStd: 0.02 });
-  const normal = normalization({ dim, kind: norm });
-  const attending = attention({ dim, heads, kvHeads, rope, outStd: residual * dim ** -0.5 });
-  const dense = feedForward({ dim, hidden, activation, outStd: residual * hidden ** -0.5 });
-  const sparse = moe && mixture({ ...mixtureOptions(moe), dim, hidden, activation });
+  const mixtures = moe && mixtureOptions(moe);
+  const blocks = Array.from({ length: layers }, (_, i) => {
+    const isSparse = (layers - 1 - i) % moeEvery === 0;
+    return block({ ...sizes, dim, norm, rope, moe: isSparse ? mixtures : null, residual: (2 * layers) ** -0.5 });
+  });
+  const last = normalization({ dim, kind: norm });
   const head = linear({ in: dim, out: vocab, bias: false, initStd: 0.1 * dim ** -0.5 });
-  const isSparse = (layer: number): boolean => sparse !== null && (layers - 1 - layer) % moeEvery === 0;
 
-  const initLayer = (key: Key, layer: number): TransformerLayerParams<P> => {
-    const [attentionKey, innerKey] = random.split(key, 2);
-    const common = { attentionNorm: normal.init(), attention: attending.init(attentionKey), norm: normal.init() };
-    return isSparse(layer)
-      ? { ...common, moe: sparse!.init(innerKey) }
-      : { ...common, feedForward: dense.init(innerKey) };
-  };
-  const init = (key: Key): TransformerParams<P> => {
-    const [tokenKey, positionKey, headKey, layersKey] = random.split(key, 4);
-    return {
-      embedding: tokens.init(tokenKey),
-      ...(rope === undefined && { positions: random.normal(positionKey, [context, dim]).mul(0.02) }),
-      layers: Array.from({ length: layers }, (_, i) => initLayer(random.fold(layersKey, i), i)),
-      norm: normal.init(),
-      ...(!tie && { head: head.init(headKey) }),
-    };
-  };
-
-  /** The model around its attention, which is where a whole sequence and one that goes on differ. */
-  const forward = (
-    params: TransformerParams<P>,
-    ids: Tensor,
-    attend: (layer: number, x: Tensor) => Tensor,
-    first?: Tensor,
-    { train = false, key }: Partial<LossOptions> = {},
-  ): TransformerOutput<R> => {
-    checkTokens(ids, context);
-    const results: { routing: R; losses: { readonly [name: string]: Tensor }; balance: Tensor }[] = [];
-    let x = scope("embedding", () => embed(params, ids, first)); // [B, S, D]
-    for (const [i, p] of params.layers.entries()) {
-      scope(`layers.${i}`, () => {
-        x = x.add(scope("attention", () => attend(i, normal.apply(p.attentionNorm, x))));
-        const inner = normal.apply(p.norm, x);
-        if (p.feedForward) return void (x = x.add(scope("feedForward", () => dense.apply(p.feedForward!, inner))));
-        const options = { train, ...(key && { key: random.fold(key, i) }) };
-        const result = scope("moe", () => sparse!.apply(p.moe!, inner, options));
-        results.push(result);
-        x = x.add(result.output);
-      });
-    }
-    const logits = scope("head", () => project(params, normal.apply(params.norm, x)));
-    return { logits, routings: results.map((r) => r.routing), ...sumLosses(results, x) };
-  };
   const embed = (params: TransformerParams<P>, ids: Tensor, first?: Tensor): Tensor => {
     const x = tokens.apply(params.embedding, ids);
     if (!params.positions) return x;
     const count = iotaLike(x, [ids.shape[1]], 0, "i32");
     return x.add(params.positions.gather(first ? count.add(first) : count, 0));
   };
-  const project = (params: TransformerParams<P>, x: Tensor): Tensor =>
-    head.apply(params.head ?? { weight: params.embedding.table.transpose() }, x);
-
-  const apply: Transformer<P, R>["apply"] = (params, ids, lossOptions) =>
-    forward(params, ids, (i, x) => attending.apply(params.layers[i].attention, x), undefined, lossOptions);
+  /** The whole model, over sequences from their beginning or, with a cache, as they go on. */
+  const forward = (
+    params: TransformerParams<P>,
+    ids: Tensor,
+    lossOptions: Partial<LossOptions>,
+    cache?: TransformerCache,
+  ) => {
+    checkTokens(ids, context);
+    const caches: AttentionCache[] = [];
+    const results: MoeResult<R, string>[] = [];
+    let x = scope("embedding", () => embed(params, ids, cache?.position)); // [B, S, D]
+    for (const [i, layer] of params.layers.entries()) {
+      const past = cache && { cache: cache.layers[i], position: cache.position };
+      const made = scope(`layers.${i}`, () => blocks[i].apply(layer, x, atLayer(lossOptions, i), past));
+      x = made.x;
+      if (made.cache) caches.push(made.cache);
+      if (made.mixture) results.push(made.mixture);
+    }
+    const logits = scope("head", () =>
+      head.apply(params.head ?? { weight: params.embedding.table.transpose() }, last.apply(params.norm, x)),
+    );
+    return { output: { logits, routings: results.map((r) => r.routing), ...sumLosses(results, x) }, caches };
+  };
 
   return {
     context,
-    init,
-    apply,
+    init(key) {
+      const [tokenKey, positionKey, headKey, layersKey] = random.split(key, 4);
+      return {
+        embedding: tokens.init(tokenKey),
+        ...(rope === undefined && { positions: random.normal(positionKey, [context, dim]).mul(0.02) }),
+        layers: blocks.map((layer, i) => layer.init(random.fold(layersKey, i))),
+        norm: last.init(),
+        ...(!tie && { head: head.init(headKey) }),
+      };
+    },
+    apply: (params, ids, lossOptions = {}) => forward(params, ids, lossOptions).output,
     loss(params, batch, lossOptions) {
-      const { logits, ...rest } = apply(params, batch.tokens, lossOptions);
+      const { logits, ...rest } = forward(params, batch.tokens, lossOptions).output;
       const entropy = crossEntropy(logits, batch.targets);
       return { loss: entropy.add(rest.balance), crossEntropy: entropy, ...rest };
     },
-    start: (params, batch) => ({
+    start: (_params, batch) => ({
       position: zeros([], { dtype: "i32" }),
-      layers: params.layers.map(() => attending.start(batch, context)),
+      layers: blocks.map((layer) => layer.start(batch, context)),
     }),
     step(params, ids, cache) {
-      const next: AttentionCache[] = [];
-      const { logits } = forward(
-        params,
-        ids,
-        (i, x) => {
-          const { output, cache: grown } = attending.step(
-            params.layers[i].attention,
-            x,
-            cache.layers[i],
-            cache.position,
-          );
-          next.push(grown);
-          return output;
-        },
-        cache.position,
-      );
-      return { logits, cache: { position: cache.position.add(ids.shape[1]), layers: next } };
+      const { output, caches } = forward(params, ids, {}, cache);
+      return { logits: output.logits, cache: { position: cache.position.add(ids.shape[1]), layers: caches } };
     },
   };
 }
+
+/** Each layer draws numbers of its own. */
+const atLayer = ({ train = false, key }: Partial<LossOptions>, layer: number): Partial<LossOptions> => ({
+  train,
+  ...(key && { key: random.fold(key, layer) }),
+});
 
 /** The options of every mixture; the router and losses by default. */
 function mixtureOptions<P, R extends Routing>({ k, router, losses, ...rest }: TransformerMoeOptions<P, R>) {
@@ -285,7 +248,7 @@ function checkTransformer<P, R extends Routing>(options: TransformerOptions<P, R
     context: positiveInteger,
     moe: { must: "the options of a mixture, or null for none", holds: (value) => typeof value === "object" },
     moeEvery: positiveInteger,
-    activation: oneOf("relu", "gelu", "silu", "swiglu"),
+    activation: activationRule,
     norm: oneOf("layer", "rms"),
     rope: {
       must: "true, false or a positive number",

@@ -2,7 +2,7 @@ import { ConfigError, DTypeError, ShapeError, scatter, softmax, where, type Tens
 import { describe, fullLike, iotaLike, sameShape } from "@switchyard/tensor/graph";
 import { spread } from "../dispatch/permute.ts";
 import { place } from "./choose.ts";
-import type { Slots, TokenRouting } from "./routing.ts";
+import type { LogitRouting, Slots, TokenRouting } from "./routing.ts";
 
 export interface RoutingParts {
   /** `i32[T, k]`, distinct in each row. */
@@ -25,6 +25,8 @@ export interface RoutingParts {
  * @throws {ConfigError} if nothing tells how many experts there are.
  * @throws {ShapeError | DTypeError} if the parts do not fit together.
  */
+export function makeRouting(parts: RoutingParts & { readonly logits: Tensor }): LogitRouting;
+export function makeRouting(parts: RoutingParts): TokenRouting;
 export function makeRouting(parts: RoutingParts): TokenRouting {
   const experts = parts.experts as Tensor<"i32">;
   const mask = parts.mask as Tensor<"bool"> | undefined;

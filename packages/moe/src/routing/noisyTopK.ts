@@ -10,7 +10,7 @@ import {
 import { checkChoices } from "./checks.ts";
 import { choose } from "./choose.ts";
 import { makeRouting } from "./makeRouting.ts";
-import type { RouteOptions, Router, TokenRouting } from "./routing.ts";
+import type { LogitRouting, RouteOptions, Router } from "./routing.ts";
 
 export interface NoisyTopKOptions {
   /** Experts a token is sent to. */
@@ -37,7 +37,7 @@ export interface NoisyTopKParams {
  *
  * @throws {ConfigError} on a bad option; from `route`, if `train` is set without `key` or `noise`.
  */
-export function noisyTopK(options: NoisyTopKOptions): Router<NoisyTopKParams, TokenRouting> {
+export function noisyTopK(options: NoisyTopKOptions): Router<NoisyTopKParams, LogitRouting> {
   checkOptions("noisyTopK", options, { k: positiveInteger, noiseEpsilon: nonNegative });
   requireOptions("noisyTopK", options, "k");
   const { k, noiseEpsilon = 1e-2 } = options;

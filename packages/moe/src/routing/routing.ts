@@ -61,6 +61,11 @@ export interface TokenRouting extends Routing {
   readonly dropped: Tensor<"bool">;
 }
 
+/** A routing of tokens by logits, as all but those are that follow a rule or a record. */
+export interface LogitRouting extends TokenRouting {
+  readonly logits: Tensor;
+}
+
 /** What a router may be told about a batch. */
 export interface RouteOptions {
   /** Whether to draw noise; false by default. A router that draws needs `key`. */

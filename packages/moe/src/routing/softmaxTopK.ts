@@ -3,7 +3,7 @@ import { checkOptions, flag, fraction, positiveInteger, requireOptions } from "@
 import { checkChoices } from "./checks.ts";
 import { choose } from "./choose.ts";
 import { makeRouting } from "./makeRouting.ts";
-import type { RouteOptions, Router, TokenRouting } from "./routing.ts";
+import type { LogitRouting, RouteOptions, Router } from "./routing.ts";
 
 export interface SoftmaxTopKOptions {
   /** Experts a token is sent to. */
@@ -33,7 +33,7 @@ export interface GateParams {
  *
  * @throws {ConfigError} on a bad option; from `route`, if jitter is to be drawn without `key`.
  */
-export function softmaxTopK(options: SoftmaxTopKOptions): Router<GateParams, TokenRouting> {
+export function softmaxTopK(options: SoftmaxTopKOptions): Router<GateParams, LogitRouting> {
   checkOptions("softmaxTopK", options, { k: positiveInteger, renormalize: flag, jitter: fraction });
   requireOptions("softmaxTopK", options, "k");
   const { k, renormalize = k > 1, jitter = 0 } = options;

@@ -54,7 +54,9 @@ describe("switchyard train", () => {
     expect(out).toMatch(/before training: ".*" goes on/);
     expect(out).toMatch(/step 3\/3 {2}loss \d\.\d{3} {2}held-out \d\.\d{3} {2}\S+ tokens\/s {2}0s left/);
     expect(out).toMatch(/layer 1 {2}% of tokens by expert( +\d+){3} {2}CV² \d\.\d{3}/);
-    expect(out).toMatch(/held-out loss \d\.\d{3} nats per character .*\(unigram \d\.\d{3}, bigram \d\.\d{3}\)/);
+    expect(out).toMatch(
+      /held-out loss \d\.\d{3} nats per character: .*\n\(unigram \d\.\d{3}, bigram \d\.\d{3}; judged by/,
+    );
     expect((await readdir(join(dir, "runs", "1"))).toSorted()).toEqual(["run.json", "step-3"]);
 
     const sampled = await switchyard("sample", "--device", "cpu", "--prompt", "It was", "--tokens", "12");

@@ -13,6 +13,7 @@ const progress = (step: number, cvSquared: number[]): Progress => ({
   secondsLeft: 65,
   shares: cvSquared.map(() => [0.5, 0.25, 0.25, 0]),
   cvSquared,
+  cvSquaredByChance: 0.001,
 });
 
 /** What a terminal of this width would show after the writes. */
@@ -37,11 +38,18 @@ describe("the picture on a terminal", () => {
     reporter.show(progress(25, [0.8, 0.2]));
     reporter.show(progress(50, [0.1, 0.2]));
     const [bar, title, first, second, ...rest] = shown(writes);
-    expect(bar).toBe("████████████░░░░░░░░░░░░ step 50/100  loss 2.500  12.3k tokens/s  1m 05s left");
-    expect(title).toMatch(/^share of tokens by expert/);
-    expect(first).toBe("layer 0  █▅▅▁  50 25 25  0 %  CV² 0.100 █▂");
-    expect(second).toMatch(/^layer 1 .* CV² 0\.200 ▃▃$/);
+    expect(bar).toBe(`${"█".repeat(16)}${"░".repeat(16)} step 50/100  loss 2.500  12.3k tokens/s  1m 05s left`);
+    expect(title).toBe("% of tokens by expert (▄ even)  log CV²: ▁ chance 0.0010 █ 0.8000");
+    expect(first).toBe(`layer 0  █▄▄   50 25 25  0 %    0.1000 ${"·".repeat(7)}█${"▆".repeat(8)}${"·".repeat(16)}`);
+    expect(second).toBe(`layer 1  █▄▄   50 25 25  0 %    0.2000 ${"·".repeat(7)}${"▆".repeat(9)}${"·".repeat(16)}`);
     expect(rest.join("")).toBe("");
+  });
+
+  test("leaves percents out where bars alone fit", () => {
+    const writes: string[] = [];
+    const reporter = terminalReporter({ write: (text) => writes.push(text), columns: 80 });
+    reporter.show({ ...progress(100, [0.001]), shares: [new Array<number>(32).fill(1 / 32)] });
+    expect(shown(writes)[2]).toBe(`layer 0  ${"▄".repeat(32)}  0.0010 ${"·".repeat(28)}▁`);
   });
 
   test("fits the terminal, and gives the cursor back", () => {
@@ -70,8 +78,17 @@ describe("the picture on a terminal", () => {
     const reporter = terminalReporter({ write: (text) => writes.push(text), columns: 200 });
     for (let step = 1; step <= 100; step++) reporter.show(progress(step, [1 / step]));
     const curve = shown(writes)[2].split(" ").at(-1)!;
-    expect(curve.length).toBeLessThanOrEqual(24);
-    expect(curve[0]).toBe("█");
+    expect(curve).toMatch(/^█▇▆+▅+▄+▃+$/);
+  });
+
+  test("does not grow higher than the terminal, and says what it leaves out", () => {
+    const writes: string[] = [];
+    const reporter = terminalReporter({ write: (text) => writes.push(text), columns: 100, rows: 7 });
+    for (const step of [1, 2]) reporter.show(progress(step, [0.1, 0.2, 0.3, 0.4, 0.5]));
+    const lines = shown(writes).filter((line) => line !== "");
+    expect(lines.length).toBe(6);
+    expect(lines.at(-2)).toMatch(/^layer 2/);
+    expect(lines.at(-1)).toBe("and 2 more layers");
   });
 });
 

@@ -128,7 +128,7 @@ describe("moe", () => {
         importance: (r) => importanceLoss(r, { weight: 0.1 }),
         load: (r) => loadLoss(r, { weight: 0.1 }),
         switch: (r) => switchLoss(r, { weight: 0.1 }),
-        z: (r) => zLoss(r.logits!, { mask: r.mask, weight: 0.1 }),
+        z: (r) => zLoss(r.logits, { mask: r.mask, weight: 0.1 }),
       },
     });
     const params = {
@@ -214,7 +214,7 @@ describe("moe", () => {
         importance: (r) => importanceLoss(r),
         load: (r) => loadLoss(r),
         switch: (r) => switchLoss(r),
-        z: (r) => zLoss(r.logits!, { mask: r.mask }),
+        z: (r) => zLoss(r.logits, { mask: r.mask }),
       },
     });
     const params = { ...paramsOf(4), router: { gate: randomTensor(1, [D, 4]), noise: randomTensor(7, [D, 4]) } };
@@ -285,7 +285,7 @@ describe("moe", () => {
       hidden: H,
       experts: 3,
       router: softmaxTopK({ k: 2 }),
-      losses: { importance: (r) => importanceLoss(r), z: (r) => zLoss(r.logits!) },
+      losses: { importance: (r) => importanceLoss(r), z: (r) => zLoss(r.logits) },
     });
     const { losses, balance, routing } = layer.apply(paramsOf(3), randomTensor(17, [4, D]));
     expect(await losses.importance.item()).toBe(await importanceLoss(routing).item());

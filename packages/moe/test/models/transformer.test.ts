@@ -83,7 +83,7 @@ describe("transformer", () => {
     const moe = {
       experts: 3,
       router: softmaxTopK({ k: 1 }),
-      losses: { z: (r: { logits?: Tensor }) => zLoss(r.logits!) },
+      losses: { z: (r: { logits: Tensor }) => zLoss(r.logits) },
     };
     const model = transformer({ ...sizes, moe });
     const params = model.init(random.key(0));

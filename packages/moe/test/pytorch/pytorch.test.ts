@@ -23,7 +23,7 @@ import {
   zLoss,
   type Activation,
   type NoisyTopKParams,
-  type TokenRouting,
+  type LogitRouting,
 } from "@switchyard/moe";
 import { beforeAll, describe, expect, test } from "vitest";
 
@@ -121,7 +121,7 @@ describe("PyTorch gives the same numbers and gradients for", () => {
     expect(await routing.experts.toArray()).toEqual(chosen);
   });
 
-  const balance: Named<(r: TokenRouting) => Tensor> = {
+  const balance: Named<(r: LogitRouting) => Tensor> = {
     importance: (r) => importanceLoss(r),
     importanceUnbiased: (r) => importanceLoss(r, { variance: "unbiased" }),
     loadAttached: (r) => loadLoss(r),
@@ -129,7 +129,7 @@ describe("PyTorch gives the same numbers and gradients for", () => {
     switchPerToken: (r) => switchLoss(r),
     switchPerChoice: (r) => switchLoss(r, { fraction: "perChoice" }),
     switchFirstChoice: (r) => switchLoss(r, { fraction: "firstChoice" }),
-    z: (r) => zLoss(r.logits!),
+    z: (r) => zLoss(r.logits),
   };
   test.each(Object.entries(balance))("the auxiliary loss %s", async (name, lossOf) => {
     const { inputs, losses } = reference.balanceLosses;

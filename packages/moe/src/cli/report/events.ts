@@ -35,6 +35,8 @@ export interface Progress {
   readonly shares: readonly (readonly number[])[];
   /** For each layer, the squared coefficient of variation of those. */
   readonly cvSquared: readonly number[];
+  /** What that would be on average if each token chose among all experts evenly by lot: `(E / k - 1) / T`. Balance cannot show below it. */
+  readonly cvSquaredByChance: number;
 }
 
 /** Shows a run. `progress` is not shown each time; `wants` says when, so that nothing is read from the device in vain. */

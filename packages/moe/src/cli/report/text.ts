@@ -22,7 +22,10 @@ export function describeJudgement({ heldOut, characters, unigram, bigram }: Judg
       : heldOut < unigram
         ? "below what single characters tell, not yet what pairs do"
         : "no better than counting characters";
-  return `held-out loss ${nats(heldOut)} nats per character (${quantity(characters)} characters): ${verdict} (unigram ${nats(unigram)}, bigram ${nats(bigram)})`;
+  return [
+    `held-out loss ${nats(heldOut)} nats per character: ${verdict}`,
+    `(unigram ${nats(unigram)}, bigram ${nats(bigram)}; judged by ${quantity(characters)} characters)`,
+  ].join("\n");
 }
 
 export function describeProgress({ step, steps, loss, heldOut, tokensPerSecond, secondsLeft }: Progress): string {
@@ -36,7 +39,8 @@ export function describeEvent(event: Exclude<TrainEvent, Progress>): string {
     case "begin":
       return [
         `training ${event.run} on ${event.device}: ${quantity(event.parameters)} parameters, of which a token meets ${quantity(event.activeParameters)}`,
-        `text: ${quantity(event.trainCharacters)} characters to train on, ${quantity(event.heldOutCharacters)} held out, ${event.vocabulary} different; entropy ${nats(event.unigram)} nats by single characters, ${nats(event.bigram)} by pairs`,
+        `text: ${quantity(event.trainCharacters)} characters to train on, ${quantity(event.heldOutCharacters)} held out, ${event.vocabulary} different`,
+        `its entropy: ${nats(event.unigram)} nats by single characters, ${nats(event.bigram)} by pairs, the mark to get below`,
       ].join("\n");
     case "sample":
       return `${event.when} training: ${JSON.stringify(event.prompt)} goes on\n${indented(event.text)}`;
@@ -52,7 +56,10 @@ export function describeEvent(event: Exclude<TrainEvent, Progress>): string {
 
 const indented = (text: string): string => text.replace(/^/gm, "  | ");
 
-const percent = (share: number): string => `${(100 * share).toFixed(0)}`.padStart(3);
+export const percent = (share: number): string => `${Math.round(100 * share)}`.padStart(3);
+
+/** Four digits show what chance makes of a batch. */
+export const cvSquaredText = (cvSquared: number): string => cvSquared.toFixed(4);
 
 /** One JSON object for each event, and for about fifty steps. */
 export const jsonReporter = (write: (line: string) => void): TrainReporter => ({
@@ -67,9 +74,10 @@ export const plainReporter = (write: (line: string) => void): TrainReporter => (
   show(event) {
     if (event.event !== "progress") return write(`${describeEvent(event)}\n`);
     write(`${describeProgress(event)}\n`);
+    const chance = cvSquaredText(event.cvSquaredByChance);
     for (const [layer, shares] of event.shares.entries())
       write(
-        `  layer ${layer}  % of tokens by expert ${shares.map(percent).join("")}  CV² ${event.cvSquared[layer].toFixed(3)}\n`,
+        `  layer ${layer}  % of tokens by expert ${shares.map(percent).join("")}  CV² ${cvSquaredText(event.cvSquared[layer])} (by chance ${chance})\n`,
       );
   },
   close: () => {},
