@@ -15,7 +15,7 @@ const repeats = 200;
 
 /** `repeats` products of a panel pair: A at 0, B behind it, the result behind that. */
 function microKernel(): () => void {
-  const features = { ...detectFeatures(wide), threads: false };
+  const features = { ...detectFeatures({ revectorize: wide }), threads: false };
   const [b, c] = [4 * rows * depth, 4 * (rows + tile.cols) * depth];
   const pad = c + 4 * rows * tile.cols;
   const bytes = assemble(emitOptions(features), (m) => {

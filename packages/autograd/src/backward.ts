@@ -1,7 +1,8 @@
-import { internal, type Tensor } from "@switchyard/tensor";
+import type { Tensor } from "@switchyard/tensor";
 import {
   describe,
   fromNode,
+  internal,
   isFloat,
   opName,
   sameShape,

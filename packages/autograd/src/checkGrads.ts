@@ -1,5 +1,17 @@
 import { DeviceError, DTypeError, GradientError, tensor, type Tensor } from "@switchyard/tensor";
-import { describe, isFloat, leafStorage, topologicalOrder, withDefaults, type AnyNode } from "@switchyard/tensor/graph";
+import {
+  anObject,
+  checkOptions,
+  describe,
+  isFloat,
+  leafStorage,
+  nonNegative,
+  positiveInteger,
+  topologicalOrder,
+  withDefaults,
+  type AnyNode,
+  type Rules,
+} from "@switchyard/tensor/graph";
 import {
   checkDerivative,
   cotangents,
@@ -23,6 +35,18 @@ export interface CheckGradsOptions {
   readonly key?: Tensor;
 }
 
+const rules: Rules<CheckGradsOptions> = {
+  order: positiveInteger,
+  modes: {
+    must: 'an array of "reverse" and "forward"',
+    holds: (value) => Array.isArray(value) && value.every((mode) => mode === "reverse" || mode === "forward"),
+  },
+  eps: nonNegative,
+  rtol: nonNegative,
+  atol: nonNegative,
+  key: anObject,
+};
+
 /**
  * Checks gradients against finite differences, in f64 on `cpu`: float arguments are cast, and these are the defaults inside `f`.
  * First along a random direction, and, where that fails, entry by entry. Points where `f` has a kink pass with any finite gradient.
@@ -35,6 +59,7 @@ export async function checkGrads<A extends unknown[]>(
   args: A,
   options: CheckGradsOptions = {},
 ): Promise<void> {
+  checkOptions("checkGrads", options, rules);
   const { order = 2, modes = ["reverse", "forward"], eps = 1e-5, rtol = 1e-5, atol = 1e-8, key } = options;
   const random = generator(key ? [...(await key.data())] : [0]);
   const leaves = treeLeaves(args);

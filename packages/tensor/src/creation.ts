@@ -1,9 +1,17 @@
 import { DTypeError, ShapeError } from "./errors.ts";
-import { sameShape, sizeOf } from "./shape.ts";
+import { checkShape, sameShape, sizeOf } from "./shape.ts";
 import { defaultFloat } from "./runtime/defaults.ts";
 import { hostLeaf } from "./runtime/realize.ts";
 import type { Tensor } from "./tensor.ts";
-import { hostArrayFrom, type DeviceName, type DType, type Shape, type TypedArray } from "./types.ts";
+import {
+  checkDevice,
+  checkDType,
+  hostArrayFrom,
+  type DeviceName,
+  type DType,
+  type Shape,
+  type TypedArray,
+} from "./types.ts";
 import type { AnyNode } from "./node.ts";
 
 /** What `tensor` accepts: a number or boolean, nested arrays of them, or a typed array. */
@@ -19,17 +27,12 @@ export interface TensorOptions<D extends DType = DType> {
 export function leafOf(data: TensorData, { shape, dtype }: TensorOptions, device: DeviceName): AnyNode {
   const { flat, nested, kind } = flatten(data);
   const wanted = shape ?? nested;
+  checkShape("tensor", wanted);
   if (sizeOf(wanted) !== flat.length) {
     throw new ShapeError(`tensor: shape [${wanted}] has ${sizeOf(wanted)} elements but the data has ${flat.length}`);
   }
-  const type = dtype ?? kind;
-  return hostLeaf(
-    device,
-    wanted,
-    type === "bool" ? Uint8Array.from(flat, (x) => Number(x !== 0)) : hostArrayFrom(type, flat),
-    type,
-    "tensor",
-  );
+  const type = checkDType("tensor", dtype ?? kind);
+  return hostLeaf(checkDevice("tensor", device), wanted, hostArrayFrom(type, flat), type, "tensor");
 }
 
 /** A constant on the device of another tensor. */
@@ -38,7 +41,7 @@ export const tensorLike = <D extends DType>(like: Tensor, data: TensorData, dtyp
 
 function flatten(data: TensorData): { flat: ArrayLike<number>; nested: Shape; kind: DType } {
   if (ArrayBuffer.isView(data)) return { flat: data, nested: [data.length], kind: typedKind(data) };
-  if (!Array.isArray(data)) return { flat: [Number(data)], nested: [], kind: kindOf(data) };
+  if (!Array.isArray(data)) return { flat: [Number(checkElement(data))], nested: [], kind: kindOf(data) };
   const flat: number[] = [];
   let kind: DType | undefined;
   const shapeOf = (x: TensorData): Shape => {
@@ -48,9 +51,7 @@ function flatten(data: TensorData): { flat: ArrayLike<number>; nested: Shape; ki
         throw new ShapeError("tensor: nested arrays must be rectangular");
       return [x.length, ...(shapes[0] ?? [])];
     }
-    if (typeof x !== "number" && typeof x !== "boolean")
-      throw new DTypeError(`tensor: elements are numbers or booleans, got ${String(x)}`);
-    const type = kindOf(x);
+    const type = kindOf(checkElement(x));
     if (kind !== undefined && kind !== type)
       throw new DTypeError("tensor: numbers and booleans are mixed; use one kind");
     kind = type;
@@ -58,6 +59,13 @@ function flatten(data: TensorData): { flat: ArrayLike<number>; nested: Shape; ki
     return [];
   };
   return { nested: shapeOf(data), flat, kind: kind ?? defaultFloat() };
+}
+
+function checkElement(x: unknown): unknown {
+  if (typeof x === "number" || typeof x === "boolean") return x;
+  throw new DTypeError(
+    `tensor: elements are numbers or booleans, got ${JSON.stringify(x)}; pass a number, nested arrays or a typed array`,
+  );
 }
 
 const kindOf = (x: unknown): DType => (typeof x === "boolean" ? "bool" : defaultFloat());

@@ -1,13 +1,29 @@
 // What packages built on the graph need: autograd, and tools that read what was written. Not for programs.
-export { apply, fullLike, iotaLike } from "./apply.ts";
+export { apply, checkFloat, fullLike, iotaLike } from "./apply.ts";
 export { makeNode, topologicalOrder, type AnyNode, type Node } from "./node.ts";
 export type { Backward } from "./primitives/identities.ts";
 export type { Attrs, PrimitiveName } from "./primitives/index.ts";
 export { currentProvenance, withProvenance, type Provenance } from "./provenance.ts";
 export { leafStorage, nodeInputs, opName, valueNode } from "./runtime/leaves.ts";
 export { scalarOps, type ScalarOp } from "./scalar.ts";
+export { internal } from "./errors.ts";
 export { describe, normalizeAxis, sameShape, sizeOf } from "./shape.ts";
 export { fromNode } from "./tensor.ts";
+export {
+  aFunction,
+  anObject,
+  checkOptions,
+  finiteNumber,
+  flag,
+  fraction,
+  nonNegative,
+  oneOf,
+  positiveInteger,
+  requireOptions,
+  type Rule,
+  type Rules,
+  wholeNumber,
+} from "./options.ts";
 export { tensorLike } from "./creation.ts";
 export { tensorsIn } from "./realizeTree.ts";
 export { isFloat } from "./types.ts";

@@ -1,4 +1,13 @@
-export * from "./errors.ts";
+export {
+  ConfigError,
+  DeviceError,
+  DisposedError,
+  DTypeError,
+  FormatError,
+  GradientError,
+  ShapeError,
+  SwitchyardError,
+} from "./errors.ts";
 export type { DeviceName, DType, FloatDType, Shape, TypedArray } from "./types.ts";
 export { Tensor, type Nested } from "./tensor.ts";
 export { arange, eye, full, linspace, ones, onesLike, tensor, zeros, zerosLike, type MakeOptions } from "./make.ts";

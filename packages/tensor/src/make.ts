@@ -5,8 +5,9 @@ import { makeNode } from "./node.ts";
 import { leafStorage } from "./runtime/leaves.ts";
 import { defaultFloat } from "./runtime/defaults.ts";
 import { defaultDevice } from "./runtime/devices.ts";
+import { checkShape } from "./shape.ts";
 import { Tensor } from "./tensor.ts";
-import type { DeviceName, DType, Shape, TypedArray, TypedArrayOf } from "./types.ts";
+import { checkDevice, type DeviceName, type DType, type Shape, type TypedArray, type TypedArrayOf } from "./types.ts";
 
 type DTypeOfArray<A> = { [D in DType]: A extends TypedArrayOf[D] ? D : never }[DType];
 type Booleans = boolean | readonly Booleans[];
@@ -37,6 +38,9 @@ export interface MakeOptions<D extends DType = DType> {
   readonly device?: DeviceName;
 }
 
+const deviceFor = (op: string, device: DeviceName | undefined): DeviceName =>
+  device === undefined ? defaultDevice() : checkDevice(op, device);
+
 /** One number everywhere; f32 unless `dtype` says otherwise. */
 export function full<D extends DType = "f32">(
   shape: Shape,
@@ -44,7 +48,7 @@ export function full<D extends DType = "f32">(
   { dtype, device }: MakeOptions<D> = {},
 ): Tensor<D> {
   return new Tensor<D>(
-    makeNode("full", [], { shape, value, dtype: dtype ?? defaultFloat() }, device ?? defaultDevice()),
+    makeNode("full", [], { shape, value, dtype: dtype ?? defaultFloat() }, deviceFor("full", device)),
   );
 }
 
@@ -56,7 +60,7 @@ export const zerosLike = <D extends DType>(x: Tensor<D>): Tensor<D> => fullLike(
 export const onesLike = <D extends DType>(x: Tensor<D>): Tensor<D> => fullLike(x, 1, x.shape, x.dtype);
 
 function iota<D extends DType>(shape: Shape, axis: number, dtype: D, device?: DeviceName): Tensor<D> {
-  return new Tensor<D>(makeNode("iota", [], { shape, axis, dtype }, device ?? defaultDevice()));
+  return new Tensor<D>(makeNode("iota", [], { shape, axis, dtype }, deviceFor("iota", device)));
 }
 
 /** `start, start + step, …` up to but without `stop`; `arange(n)` counts from 0. i32 if all are integers, else f32. */
@@ -88,6 +92,7 @@ export function linspace<D extends DType = "f32">(
 
 /** The identity matrix. */
 export function eye<D extends DType = "f32">(n: number, { dtype, device }: MakeOptions<D> = {}): Tensor<D> {
+  checkShape("eye", [n]);
   return iota([n, n], 0, "i32", device)
     .eq(iota([n, n], 1, "i32", device))
     .cast(dtype ?? defaultFloat()) as Tensor<D>;

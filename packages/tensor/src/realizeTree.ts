@@ -1,9 +1,8 @@
 import type { AnyNode } from "./node.ts";
 import { leafStorage, valueNode } from "./runtime/leaves.ts";
-import { bufferNode, submit } from "./runtime/realize.ts";
+import { bufferNode, submit, workOf, type Work } from "./runtime/realize.ts";
 import type { Storage } from "./runtime/storage.ts";
 import { Tensor } from "./tensor.ts";
-import type { DeviceName } from "./types.ts";
 
 export interface RealizeOptions {
   /** Trees that this call spends: their buffers may hold the results, and later use of them is a `DisposedError`. */
@@ -21,18 +20,19 @@ export async function realize<T>(tree: T, { donate }: RealizeOptions = {}): Prom
   const handles = [...new Set(tensorsIn(tree))];
   const work: Promise<void>[] = [];
   const kept = new Set<Storage>();
-  const pending: [DeviceName, Tensor[]][] = [];
+  const pending: { readonly tensors: readonly Tensor[]; readonly asked: Work }[] = [];
   for (const device of new Set(handles.map((t) => t.device))) {
     const unrealized = handles.filter((t) => t.device === device && !alias(t, kept, work));
-    if (unrealized.length > 0) pending.push([device, unrealized]);
+    if (unrealized.length === 0) continue;
+    const nodes = [...new Set(unrealized.map((t) => valueNode(t.node)))];
+    pending.push({ tensors: unrealized, asked: workOf(nodes) });
   }
   const spent = donatedStorages(donate, new Set(handles), kept);
-  for (const [device, tensors] of pending) {
-    const nodes = [...new Set(tensors.map((t) => valueNode(t.node)))];
+  for (const { tensors, asked } of pending) {
+    const { nodes } = asked;
     const { storages, done } = submit(
-      device,
-      nodes,
-      spent.filter((s) => s.device === device),
+      asked,
+      spent.filter((s) => s.device === nodes[0].device),
     );
     storages.forEach((s) => (s.handles = 0));
     const leaves = new Map(nodes.map((node, i) => [node, { storage: storages[i], leaf: bufferNode(storages[i]) }]));

@@ -1,7 +1,7 @@
 import { DTypeError } from "./errors.ts";
 import { erf, normalCdf, sigmoid, softplus } from "./special.ts";
 import { describe } from "./shape.ts";
-import { isFloat, isInteger, type DType, type Shape } from "./types.ts";
+import { checkDType, isFloat, isInteger, type DType, type Shape } from "./types.ts";
 
 /**
  * What a scalar op accepts and returns.
@@ -150,7 +150,7 @@ export function scalarDType(fn: ScalarOp, operands: readonly Operand[], to?: DTy
   }
   if (!accepts[rule](dtype)) throw new DTypeError(`${fn}: takes ${wanted[rule]} (got ${describe(values[0])})`);
   if (rule === "compare" || rule === "classify") return "bool";
-  return rule === "cast" ? to! : dtype;
+  return rule === "cast" ? checkDType("cast", to!) : dtype;
 }
 
 /** Conversion of a number to a dtype's range: integers saturate, NaN becomes 0, bool is "not zero". */

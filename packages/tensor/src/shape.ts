@@ -63,6 +63,8 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): Shape {
 
 /** Throws unless every extent is a non-negative integer. */
 export function checkShape(op: string, shape: Shape): void {
+  if (!Array.isArray(shape))
+    throw new ShapeError(`${op}: a shape is an array of extents, got ${String(shape)}; write [${String(shape)}]`);
   for (const extent of shape) {
     if (!Number.isInteger(extent) || extent < 0) {
       throw new ShapeError(`${op}: extents are non-negative integers, got [${shape}]`);

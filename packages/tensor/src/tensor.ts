@@ -13,7 +13,7 @@ import { leafStorage, opName, valueNode } from "./runtime/leaves.ts";
 import { readNode } from "./runtime/realize.ts";
 import type { Storage } from "./runtime/storage.ts";
 import { describe, sizeOf, stridesOf } from "./shape.ts";
-import type { DeviceName, DType, Shape, TypedArray } from "./types.ts";
+import { checkDevice, type DeviceName, type DType, type Shape, type TypedArray } from "./types.ts";
 import { version } from "./version.ts";
 
 type Operand = el.Operand;
@@ -89,6 +89,7 @@ export class Tensor<out D extends DType = DType> {
   adopt(storage: Storage, leaf: AnyNode): void {
     this.#node = leaf;
     this.#owned = storage;
+    this.#host = undefined;
   }
 
   /** @internal Ends the handle. The storage ends with its last handle. */
@@ -120,7 +121,13 @@ export class Tensor<out D extends DType = DType> {
     const owned = leafStorage(valueNode(node));
     if (owned) return (await readNode(node)) as TypedArray<D>;
     this.#host ??= readNode(node);
-    return (await this.#host).slice() as TypedArray<D>;
+    try {
+      return (await this.#host).slice() as TypedArray<D>;
+    } catch (error) {
+      // What failed once, for want of room say, may be read another time.
+      this.#host = undefined;
+      throw error;
+    }
   }
 
   /** The one element of a tensor of size 1. Bool gives 0 or 1. */
@@ -152,7 +159,7 @@ export class Tensor<out D extends DType = DType> {
 
   /** The same elements on another device. */
   to(device: DeviceName): Tensor<D> {
-    if (device === this.device) return this;
+    if (checkDevice("to", device) === this.device) return this;
     return this.derive(makeNode("transfer", [this.node], { device, arrived: {} }, device)) as Tensor<D>;
   }
 

@@ -1,3 +1,5 @@
+import { ConfigError, DTypeError } from "./errors.ts";
+
 /** Element types. `bool` is stored as one byte on the host and as 0 or 1 in 32 bits on devices. */
 export type DType = "f32" | "f64" | "i32" | "u32" | "bool";
 
@@ -27,13 +29,31 @@ const arrays = {
   bool: Uint8Array,
 } satisfies { [D in DType]: new (size: number) => TypedArray };
 
+/** @throws {DTypeError} unless `dtype` is one. */
+export function checkDType<D extends DType>(op: string, dtype: D): D {
+  if (Object.hasOwn(arrays, dtype)) return dtype;
+  throw new DTypeError(`${op}: unknown dtype ${JSON.stringify(dtype)}; dtypes are ${Object.keys(arrays).join(", ")}`);
+}
+
+const deviceNames: readonly string[] = ["cpu", "wasm", "webgpu"] satisfies readonly DeviceName[];
+
+/** @throws {ConfigError} unless `device` is one. */
+export function checkDevice(op: string, device: DeviceName): DeviceName {
+  if (deviceNames.includes(device)) return device;
+  throw new ConfigError(`${op}: unknown device ${JSON.stringify(device)}; devices are ${deviceNames.join(", ")}`);
+}
+
 /** A zeroed host array of `size` elements. */
 export const hostArray = <D extends DType>(dtype: D, size: number): TypedArray<D> =>
   new arrays[dtype](size) as TypedArray<D>;
 
-/** Copies numbers into a host array of a dtype, converting as JavaScript's typed arrays do. */
-export const hostArrayFrom = <D extends DType>(dtype: D, values: ArrayLike<number>): TypedArray<D> =>
-  arrays[dtype].from(values as ArrayLike<number>) as TypedArray<D>;
+/** Copies numbers into a host array of a dtype, converting as JavaScript's typed arrays do; for bool, all but 0 is true. */
+export function hostArrayFrom<D extends DType>(dtype: D, values: ArrayLike<number>): TypedArray<D> {
+  if (dtype !== "bool") return arrays[dtype].from(values as ArrayLike<number>) as TypedArray<D>;
+  const bools = hostArray("bool", values.length);
+  for (let i = 0; i < bools.length; i++) bools[i] = Number(values[i] !== 0);
+  return bools as TypedArray<D>;
+}
 
 /** Bytes one element takes on a device. */
 export const deviceBytes = (dtype: DType): number => (dtype === "f64" ? 8 : 4);

@@ -1,6 +1,7 @@
 import { maximum, zerosLike, type Tensor } from "@switchyard/tensor";
+import { checkOptions, nonNegative } from "@switchyard/tensor/graph";
 import { blend } from "./adam.ts";
-import { optimizer, type Optimizer, type OptimizerOptions, type StateOf } from "./optimizer.ts";
+import { optimizer, optimizerRules, type Optimizer, type OptimizerOptions, type StateOf } from "./optimizer.ts";
 
 export interface AdafactorOptions extends Partial<OptimizerOptions> {
   /** The averages forget as `1 - step ** -decay`. */
@@ -25,12 +26,9 @@ const relativeStep = (step: number): number => Math.min(1e-2, 1 / Math.sqrt(step
  *
  * A learning rate, if given, is absolute; without one it is `min(0.01, 1 / sqrt(step))` times the parameter's root mean square.
  */
-export function adafactor({
-  decay = 0.8,
-  clip = 1,
-  learningRate,
-  ...options
-}: AdafactorOptions = {}): Optimizer<AdafactorState> {
+export function adafactor(options: AdafactorOptions = {}): Optimizer<AdafactorState> {
+  checkOptions("adafactor", options, { ...optimizerRules, decay: nonNegative, clip: nonNegative });
+  const { decay = 0.8, clip = 1, learningRate } = options;
   const scaled = (parameter: Tensor, rate: number): Tensor | number =>
     learningRate === undefined ? maximum(rms(parameter), smallestScale).mul(rate) : rate;
   return optimizer(
@@ -54,7 +52,7 @@ export function adafactor({
         return { parameter: shrunk.sub(clipped.mul(scaled(parameter, rate))), slots: { row, column, variance } };
       },
     },
-    { learningRate: learningRate ?? relativeStep, ...options },
+    { ...options, learningRate: learningRate ?? relativeStep },
   );
 }
 

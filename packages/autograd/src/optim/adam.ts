@@ -1,5 +1,13 @@
 import { zerosLike, type Tensor } from "@switchyard/tensor";
-import { optimizer, type Optimizer, type OptimizerOptions, type Rule, type StateOf } from "./optimizer.ts";
+import { checkOptions, fraction, nonNegative, requireOptions } from "@switchyard/tensor/graph";
+import {
+  optimizer,
+  optimizerRules,
+  type Optimizer,
+  type OptimizerOptions,
+  type Rule,
+  type StateOf,
+} from "./optimizer.ts";
 
 export interface AdamOptions extends OptimizerOptions {
   readonly beta1?: number;
@@ -32,10 +40,16 @@ function adamRule(
 /** An exponential moving average: `beta old + (1 - beta) new`. */
 export const blend = (old: Tensor, next: Tensor, beta: number): Tensor => old.mul(beta).add(next.mul(1 - beta));
 
+function checkAdam(name: string, options: AdamOptions): AdamOptions {
+  checkOptions(name, options, { ...optimizerRules, beta1: fraction, beta2: fraction, eps: nonNegative });
+  requireOptions(name, options, "learningRate");
+  return options;
+}
+
 /** Adam (Kingma and Ba, 2015); weight decay is part of the gradient. */
 export const adam = (options: AdamOptions): Optimizer<AdamState> =>
-  optimizer("adam", adamRule(options, false), options);
+  optimizer("adam", adamRule(checkAdam("adam", options), false), options);
 
 /** AdamW (Loshchilov and Hutter, 2019): weight decay shrinks the parameter, by the learning rate, outside of the averages. */
 export const adamw = (options: AdamOptions): Optimizer<AdamState> =>
-  optimizer("adamw", adamRule(options, true), options);
+  optimizer("adamw", adamRule(checkAdam("adamw", options), true), options);

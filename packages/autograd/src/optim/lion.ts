@@ -1,6 +1,7 @@
 import { zerosLike } from "@switchyard/tensor";
+import { checkOptions, fraction, requireOptions } from "@switchyard/tensor/graph";
 import { blend } from "./adam.ts";
-import { optimizer, type Optimizer, type OptimizerOptions, type StateOf } from "./optimizer.ts";
+import { optimizer, optimizerRules, type Optimizer, type OptimizerOptions, type StateOf } from "./optimizer.ts";
 
 export interface LionOptions extends OptimizerOptions {
   readonly beta1?: number;
@@ -10,7 +11,10 @@ export interface LionOptions extends OptimizerOptions {
 export type LionState = StateOf<"mean">;
 
 /** Lion (Chen et al., 2023): the sign of an average, with decoupled weight decay. Learning rates are 3 to 10 times below Adam's. */
-export function lion({ beta1 = 0.9, beta2 = 0.99, ...options }: LionOptions): Optimizer<LionState> {
+export function lion(options: LionOptions): Optimizer<LionState> {
+  checkOptions("lion", options, { ...optimizerRules, beta1: fraction, beta2: fraction });
+  requireOptions("lion", options, "learningRate");
+  const { beta1 = 0.9, beta2 = 0.99 } = options;
   return optimizer(
     "lion",
     {

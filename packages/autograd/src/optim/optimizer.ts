@@ -1,5 +1,15 @@
 import { ConfigError, ShapeError, Tensor } from "@switchyard/tensor";
-import { describe, isFloat, sameShape } from "@switchyard/tensor/graph";
+import {
+  aFunction,
+  checkOptions,
+  describe,
+  flag,
+  isFloat,
+  nonNegative,
+  sameShape,
+  type Rule as OptionRule,
+  type Rules,
+} from "@switchyard/tensor/graph";
 import { leavesAt, treeFlatten, treePaths, treeUnflatten, type TreeStructure } from "../tree.ts";
 import type { Schedule } from "./schedules.ts";
 
@@ -32,6 +42,13 @@ export interface OptimizerOptions {
   /** Options of one parameter, by its path (`layers.0.moe.router.gate`) or itself; they stand in for the general ones. */
   readonly each?: (path: string, parameter: Tensor) => ParameterOptions | undefined;
 }
+
+const learningRate: OptionRule = {
+  must: "a number of at least 0, or a function of the step",
+  holds: (value) => aFunction.holds(value) || nonNegative.holds(value),
+};
+export const optimizerRules: Rules<OptimizerOptions> = { learningRate, weightDecay: nonNegative, each: aFunction };
+const parameterRules: Rules<ParameterOptions> = { learningRate, weightDecay: nonNegative, frozen: flag };
 
 /** Per-parameter state: trees like the parameters, null where there is nothing to keep. */
 export type Slots<K extends string> = { readonly [S in K]: unknown };
@@ -67,7 +84,11 @@ export function optimizer<K extends string>(
   rule: Rule<K>,
   options: OptimizerOptions,
 ): Optimizer<StateOf<K>> {
-  const optionsFor = (path: string, parameter: Tensor): ParameterOptions => options.each?.(path, parameter) ?? {};
+  const optionsFor = (path: string, parameter: Tensor): ParameterOptions => {
+    const own = options.each?.(path, parameter) ?? {};
+    checkOptions(`${name}: each, of ${path || "the root"}`, own, parameterRules);
+    return own;
+  };
   const rateAt = (rate: number | Schedule, step: number): number => {
     const value = typeof rate === "number" ? rate : rate(step);
     if (!Number.isFinite(value)) throw new ConfigError(`${name}: the learning rate at step ${step} is ${value}`);

@@ -1,5 +1,6 @@
 import { zerosLike } from "@switchyard/tensor";
-import { optimizer, type Optimizer, type OptimizerOptions, type StateOf } from "./optimizer.ts";
+import { checkOptions, flag, fraction, requireOptions } from "@switchyard/tensor/graph";
+import { optimizer, optimizerRules, type Optimizer, type OptimizerOptions, type StateOf } from "./optimizer.ts";
 
 export interface SgdOptions extends OptimizerOptions {
   readonly momentum?: number;
@@ -10,7 +11,10 @@ export interface SgdOptions extends OptimizerOptions {
 export type SgdState = StateOf<"velocity">;
 
 /** Gradient descent: `v <- momentum v + g; p <- p - rate v`, weight decay being part of the gradient. */
-export function sgd({ momentum = 0, nesterov = false, ...options }: SgdOptions): Optimizer<SgdState> {
+export function sgd(options: SgdOptions): Optimizer<SgdState> {
+  checkOptions("sgd", options, { ...optimizerRules, momentum: fraction, nesterov: flag });
+  requireOptions("sgd", options, "learningRate");
+  const { momentum = 0, nesterov = false } = options;
   return optimizer(
     "sgd",
     {

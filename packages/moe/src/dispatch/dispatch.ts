@@ -1,4 +1,5 @@
-import { scatter, where, type Tensor } from "@switchyard/tensor";
+import { scatter, ShapeError, where, type Tensor } from "@switchyard/tensor";
+import { describe } from "@switchyard/tensor/graph";
 import type { Routing, Slots } from "../routing/routing.ts";
 import { collect, spread } from "./permute.ts";
 
@@ -12,8 +13,11 @@ export const onlyLive = (rows: Tensor, { live }: Slots): Tensor =>
  * @param x `[T, D]`.
  * @returns `[N, D]` in expert order, ready for `groupedMatmul` with `routing.offsets`; rows that no expert sees are zero and
  * pass no gradient.
+ * @throws {ShapeError} unless x has the tokens of the record.
  */
-export function dispatch(x: Tensor, { slots, rows }: Routing): Tensor {
+export function dispatch(x: Tensor, { slots, rows, gates }: Routing): Tensor {
+  if (x.ndim === 0 || x.shape[0] !== gates.shape[0])
+    throw new ShapeError(`dispatch: the record routes ${gates.shape[0]} tokens (got ${describe(x)})`);
   return onlyLive(rows ? spread(x, slots.token, rows) : x.gather(slots.token, 0), slots);
 }
 

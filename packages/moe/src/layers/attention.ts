@@ -8,8 +8,14 @@ import {
   type Key,
   type Tensor,
 } from "@switchyard/tensor";
-import { describe, iotaLike } from "@switchyard/tensor/graph";
-import { checkOptions, nonNegative, positiveInteger, requireOptions } from "../options.ts";
+import {
+  checkOptions,
+  describe,
+  iotaLike,
+  nonNegative,
+  positiveInteger,
+  requireOptions,
+} from "@switchyard/tensor/graph";
 import { affine } from "./linear.ts";
 import { rotary } from "./rotary.ts";
 

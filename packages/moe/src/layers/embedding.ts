@@ -1,6 +1,5 @@
 import { DTypeError, random, type Key, type Tensor } from "@switchyard/tensor";
-import { describe } from "@switchyard/tensor/graph";
-import { checkOptions, nonNegative, positiveInteger, requireOptions } from "../options.ts";
+import { checkOptions, describe, nonNegative, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 
 export interface EmbeddingOptions {
   /** V, how many tokens there are. */

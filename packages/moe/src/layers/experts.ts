@@ -1,7 +1,7 @@
 import { groupedMatmul, random, scatter, zeros, type Key, type Tensor } from "@switchyard/tensor";
 import { customVjp } from "@switchyard/autograd";
+import { checkOptions, flag, oneOf, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 import { onlyLive } from "../dispatch/dispatch.ts";
-import { checkOptions, flag, oneOf, positiveInteger, requireOptions } from "../options.ts";
 import type { Routing, Slots } from "../routing/routing.ts";
 
 export type Activation = "relu" | "gelu" | "silu" | "swiglu";

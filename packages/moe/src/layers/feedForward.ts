@@ -1,5 +1,5 @@
 import { random, zeros, type Key, type Tensor } from "@switchyard/tensor";
-import { checkOptions, flag, nonNegative, oneOf, positiveInteger, requireOptions } from "../options.ts";
+import { checkOptions, flag, nonNegative, oneOf, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 import { activations, type Activation } from "./experts.ts";
 import { affine } from "./linear.ts";
 

@@ -1,6 +1,5 @@
 import { random, ShapeError, zeros, type Key, type Tensor } from "@switchyard/tensor";
-import { describe } from "@switchyard/tensor/graph";
-import { checkOptions, flag, nonNegative, positiveInteger, requireOptions } from "../options.ts";
+import { checkOptions, describe, flag, nonNegative, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 
 export interface LinearOptions {
   /** The width of what goes in. */

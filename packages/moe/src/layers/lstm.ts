@@ -1,6 +1,5 @@
 import { arange, random, ShapeError, stack, type Key, type Tensor } from "@switchyard/tensor";
-import { describe, fullLike } from "@switchyard/tensor/graph";
-import { checkOptions, positiveInteger, requireOptions } from "../options.ts";
+import { checkOptions, describe, fullLike, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 import { affine } from "./linear.ts";
 
 export interface LstmOptions {

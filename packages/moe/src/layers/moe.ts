@@ -1,7 +1,18 @@
 import { ConfigError, random, ShapeError, scope, term, type Key, type Tensor } from "@switchyard/tensor";
-import { describe, fullLike } from "@switchyard/tensor/graph";
+import {
+  anObject,
+  checkFloat,
+  checkOptions,
+  describe,
+  flag,
+  fullLike,
+  oneOf,
+  positiveInteger,
+  requireOptions,
+  sameShape,
+  type Rules,
+} from "@switchyard/tensor/graph";
 import { combine, dispatch } from "../dispatch/dispatch.ts";
-import { anObject, checkOptions, flag, oneOf, positiveInteger, requireOptions } from "../options.ts";
 import type { RouteOptions, Router, Routing } from "../routing/routing.ts";
 import { experts as expertNetworks, type Activation, type Experts, type ExpertsParams } from "./experts.ts";
 
@@ -79,8 +90,10 @@ export function moe<P, R extends Routing, L extends string = never>(options: Moe
     apply(params, x, routeOptions = {}) {
       if (x.shape.at(-1) !== dim)
         throw new ShapeError(`moe: the last axis of x must be dim = ${dim} (got ${describe(x)})`);
+      checkFloat("moe", x);
+      checkOptions("moe: apply", routeOptions, routeRules);
       const tokens = x.reshape([x.size / dim, dim]); // [T, D]
-      const routing = scope("router", () => router.route(params.router, tokens, flatOptions(routeOptions, tokens)));
+      const routing = scope("router", () => router.route(params.router, tokens, flatOptions(routeOptions, x, tokens)));
       if (routing.gates.shape[1] !== count)
         throw new ConfigError(`moe: the router routes to ${routing.gates.shape[1]} experts but the layer has ${count}`);
       const output = scope("experts", () => compute(networks, params.experts, tokens, routing)).reshape(x.shape);
@@ -95,10 +108,28 @@ const sparseMixture = (networks: Experts, params: ExpertsParams, x: Tensor, rout
 const denseMixture = (networks: Experts, params: ExpertsParams, x: Tensor, { gates }: Routing): Tensor =>
   networks.applyAll(params, x).mul(gates.transpose().expandDims(2)).sum(0); // [E, T, D] -> [T, D]
 
+const routeRules: Rules<RouteOptions> = {
+  train: flag,
+  key: anObject,
+  noise: anObject,
+  mask: anObject,
+  tokenIds: anObject,
+};
+
 /** The options with one entry a token where they have the leading axes of x. */
-function flatOptions({ mask, tokenIds, ...rest }: RouteOptions, tokens: Tensor): RouteOptions {
-  const flat = (t: Tensor): Tensor => t.reshape([tokens.shape[0]]);
-  return { ...rest, ...(mask && { mask: flat(mask) }), ...(tokenIds && { tokenIds: flat(tokenIds) }) };
+function flatOptions({ mask, tokenIds, ...rest }: RouteOptions, x: Tensor, tokens: Tensor): RouteOptions {
+  const leading = x.shape.slice(0, -1);
+  const flat = (name: string, t: Tensor): Tensor => {
+    if (sameShape(t.shape, leading)) return t.reshape([tokens.shape[0]]);
+    throw new ShapeError(
+      `moe: ${name} must be [${leading}], one for each token of x (got ${describe(t)}, x ${describe(x)})`,
+    );
+  };
+  return {
+    ...rest,
+    ...(mask && { mask: flat("mask", mask) }),
+    ...(tokenIds && { tokenIds: flat("tokenIds", tokenIds) }),
+  };
 }
 
 function balanceOf<R extends Routing, L extends string>(

@@ -1,5 +1,5 @@
 import { layerNorm, ones, rmsNorm, zeros, type Key, type Tensor } from "@switchyard/tensor";
-import { checkOptions, nonNegative, oneOf, positiveInteger, requireOptions } from "../options.ts";
+import { checkOptions, nonNegative, oneOf, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 
 /** `layer`: mean 0 and variance 1. `rms`: mean square 1, which spares the mean. */
 export type NormKind = "layer" | "rms";

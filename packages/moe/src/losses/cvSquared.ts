@@ -1,5 +1,5 @@
 import type { Tensor } from "@switchyard/tensor";
-import { checkOptions, nonNegative, oneOf, type Rules } from "../options.ts";
+import { checkOptions, nonNegative, oneOf, type Rules } from "@switchyard/tensor/graph";
 
 export interface CvSquaredOptions {
   /** Divide the squared deviations by n (`population`, the default) or by n - 1 (`unbiased`). */

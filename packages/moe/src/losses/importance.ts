@@ -1,5 +1,5 @@
 import type { Tensor } from "@switchyard/tensor";
-import { checkOptions, finiteNumber } from "../options.ts";
+import { checkOptions, finiteNumber } from "@switchyard/tensor/graph";
 import type { Routing } from "../routing/routing.ts";
 import { cvSquared, cvSquaredRules, type CvSquaredOptions } from "./cvSquared.ts";
 import { sumOverTokens } from "./overTokens.ts";

@@ -1,6 +1,5 @@
 import { ConfigError, topK, where, type Tensor } from "@switchyard/tensor";
-import { fullLike } from "@switchyard/tensor/graph";
-import { checkOptions, finiteNumber, oneOf } from "../options.ts";
+import { checkOptions, finiteNumber, fullLike, oneOf } from "@switchyard/tensor/graph";
 import { choose, place } from "../routing/choose.ts";
 import type { Routing } from "../routing/routing.ts";
 import { cvSquared, cvSquaredRules, type CvSquaredOptions } from "./cvSquared.ts";

@@ -1,6 +1,5 @@
 import { ConfigError, type Tensor } from "@switchyard/tensor";
-import { iotaLike } from "@switchyard/tensor/graph";
-import { checkOptions, finiteNumber, oneOf } from "../options.ts";
+import { checkOptions, finiteNumber, iotaLike, oneOf } from "@switchyard/tensor/graph";
 import type { Routing } from "../routing/routing.ts";
 import { meanOverTokens, realTokens } from "./overTokens.ts";
 

@@ -1,5 +1,5 @@
 import type { Tensor } from "@switchyard/tensor";
-import { anObject, checkOptions, finiteNumber } from "../options.ts";
+import { anObject, checkOptions, finiteNumber } from "@switchyard/tensor/graph";
 import { meanOverTokens } from "./overTokens.ts";
 
 export interface ZLossOptions {

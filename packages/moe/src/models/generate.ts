@@ -11,7 +11,14 @@ import {
   type Key,
   type Tensor,
 } from "@switchyard/tensor";
-import { checkOptions, nonNegative, positiveInteger, requireOptions, type Rule } from "../options.ts";
+import {
+  checkOptions,
+  nonNegative,
+  positiveInteger,
+  requireOptions,
+  wholeNumber,
+  type Rule,
+} from "@switchyard/tensor/graph";
 import type { LanguageModel } from "./model.ts";
 
 export interface SamplingOptions {
@@ -49,7 +56,7 @@ const tokenIds: Rule = {
 export function generate<P>(model: LanguageModel<P>, params: P, options: GenerateOptions): AsyncIterable<number> {
   checkOptions("generate", options, {
     prompt: tokenIds,
-    maxTokens: nonNegative,
+    maxTokens: wholeNumber,
     temperature: nonNegative,
     topK: positiveInteger,
     topP: probability,
@@ -80,6 +87,7 @@ async function* tokensFrom<P>(
     for (let i = 0; i < maxTokens; i++) {
       const tokens = tensor([fed], { dtype: "i32" });
       const { logits, cache: grown } = model.step(params, tokens, cache);
+      if (i === 0) checkIds(prompt, logits.shape[2]);
       const last = logits.slice(0, -1); // [V]
       const token = sampleToken(last, sampling, key && random.fold(key, i));
       const [id] = await Promise.all([token.item(), realize(grown, { donate: [cache, tokens] })]);
@@ -96,6 +104,13 @@ async function* tokensFrom<P>(
   } finally {
     await realize([], { donate: cache });
   }
+}
+
+/** @throws {ConfigError} for an id that the model has no logit for, which it would read as nothing. */
+function checkIds(ids: readonly number[], vocab: number): void {
+  const unknown = ids.find((id) => id >= vocab);
+  if (unknown !== undefined)
+    throw new ConfigError(`generate: the prompt has the token ${unknown} but the model knows 0 to ${vocab - 1}`);
 }
 
 /**

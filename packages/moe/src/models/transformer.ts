@@ -9,7 +9,16 @@ import {
   type Key,
   type Tensor,
 } from "@switchyard/tensor";
-import { describe, fullLike, iotaLike } from "@switchyard/tensor/graph";
+import {
+  checkOptions,
+  describe,
+  flag,
+  fullLike,
+  iotaLike,
+  oneOf,
+  positiveInteger,
+  requireOptions,
+} from "@switchyard/tensor/graph";
 import { attention, type AttentionCache, type AttentionParams } from "../layers/attention.ts";
 import { embedding, type EmbeddingParams } from "../layers/embedding.ts";
 import type { Activation } from "../layers/experts.ts";
@@ -19,7 +28,6 @@ import { moe as mixture, type MoeOptions, type MoeParams } from "../layers/moe.t
 import { normalization, type NormalizationParams, type NormKind } from "../layers/normalization.ts";
 import { importanceLoss } from "../losses/importance.ts";
 import { loadLoss } from "../losses/load.ts";
-import { checkOptions, flag, oneOf, positiveInteger, requireOptions } from "../options.ts";
 import { noisyTopK, type NoisyTopKParams } from "../routing/noisyTopK.ts";
 import type { Router, Routing, TokenRouting } from "../routing/routing.ts";
 import type { LanguageModel, LossOptions } from "./model.ts";

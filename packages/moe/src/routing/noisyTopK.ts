@@ -1,5 +1,12 @@
-import { ConfigError, random, softmax, topK, zeros, zerosLike, type Tensor } from "@switchyard/tensor";
-import { checkOptions, nonNegative, positiveInteger, requireOptions } from "../options.ts";
+import { ConfigError, random, ShapeError, softmax, topK, zeros, zerosLike, type Tensor } from "@switchyard/tensor";
+import {
+  checkOptions,
+  describe,
+  nonNegative,
+  positiveInteger,
+  requireOptions,
+  sameShape,
+} from "@switchyard/tensor/graph";
 import { checkChoices } from "./checks.ts";
 import { choose } from "./choose.ts";
 import { makeRouting } from "./makeRouting.ts";
@@ -22,7 +29,8 @@ export interface NoisyTopKParams {
 /**
  * Noisy top-k gating: `H = x·gate + N(0, 1) · (softplus(x·noise) + noiseEpsilon)`, the k largest H of each token, weights
  * the softmax over those k. No noise outside training. Ties go to the lower expert, so an untrained router in evaluation
- * sends every token to experts 0..k-1; both weights start at zero, so in training the first choices are noise alone.
+ * sends every token to experts 0..k-1; both weights start at zero, so in training the first choices are noise alone. For k = 1
+ * the one weight is always 1, so that the router learns from its losses alone.
  *
  * Source: Shazeer et al. 2017, "Outrageously Large Neural Networks", equations 3 to 5 and appendix A; the epsilon is the
  * Tensor2Tensor implementation's.
@@ -53,7 +61,10 @@ export function noisyTopK(options: NoisyTopKOptions): Router<NoisyTopKParams, To
 }
 
 function drawNoise(logits: Tensor, { train = false, key, noise }: RouteOptions): Tensor | undefined {
-  if (noise) return noise;
+  if (noise) {
+    if (sameShape(noise.shape, logits.shape)) return noise;
+    throw new ShapeError(`noisyTopK: noise must be [tokens, experts] = [${logits.shape}] (got ${describe(noise)})`);
+  }
   if (!train) return undefined;
   if (!key)
     throw new ConfigError(

@@ -1,5 +1,5 @@
 import { ConfigError, random, softmax, topK, type Tensor } from "@switchyard/tensor";
-import { checkOptions, flag, fraction, positiveInteger, requireOptions } from "../options.ts";
+import { checkOptions, flag, fraction, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 import { checkChoices } from "./checks.ts";
 import { choose } from "./choose.ts";
 import { makeRouting } from "./makeRouting.ts";

@@ -1,4 +1,5 @@
-import { arange, random, tensor, type Tensor } from "@switchyard/tensor";
+import { arange, ConfigError, random, tensor, type Tensor } from "@switchyard/tensor";
+import { checkOptions, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 
 /** Sequences and, for each position, the token that follows. */
 export interface TextBatch {
@@ -19,11 +20,9 @@ export interface BatchSizes {
  * Sequences drawn from anywhere in a text: a pure function of the step, and nothing but the seed decides which. The text lies on
  * the device, and a batch is a gather from it.
  */
-export function randomBatches(
-  ids: Int32Array,
-  { batch, context }: BatchSizes,
-  seed: number,
-): (step: number) => TextBatch {
+export function randomBatches(ids: Int32Array, sizes: BatchSizes, seed: number): (step: number) => TextBatch {
+  checkSizes("randomBatches", ids, sizes);
+  const { batch, context } = sizes;
   const text = tensor(ids);
   const key = random.key(seed);
   return (step) => {
@@ -53,6 +52,16 @@ export function successiveBatches(
       return batchAt(text, first, context);
     },
   };
+}
+
+/** @throws {ConfigError} if a size is wrong, or the text is too short for one sequence and its last target. */
+function checkSizes(op: string, ids: Int32Array, sizes: BatchSizes): void {
+  checkOptions(op, sizes, { batch: positiveInteger, context: positiveInteger });
+  requireOptions(op, sizes, "batch", "context");
+  if (ids.length <= sizes.context)
+    throw new ConfigError(
+      `${op}: a sequence of ${sizes.context} and its last target need ${sizes.context + 1} tokens, but the text has ${ids.length}; give a longer text or a smaller context`,
+    );
 }
 
 /** @param first `i32[B, 1]`: where in the text each sequence begins. */

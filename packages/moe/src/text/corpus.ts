@@ -1,4 +1,5 @@
 import { ConfigError, FormatError } from "@switchyard/tensor";
+import { anObject, checkOptions, fraction, positiveInteger } from "@switchyard/tensor/graph";
 import { characterTokenizer, vocabularyOf, type CharacterTokenizer } from "./tokenizer.ts";
 
 /** A text as token ids, in two parts. */
@@ -40,9 +41,11 @@ export function decodeText(bytes: Uint8Array, name: string): string {
  * A text, ready to learn from.
  *
  * @param name for messages.
- * @throws {ConfigError} if a part is too short for one sequence.
+ * @throws {ConfigError} on a bad option, or if a part is too short for one sequence.
  */
 export function corpusOf(text: string, name: string, options: CorpusOptions): Corpus {
+  checkOptions("corpusOf", options, { atLeast: positiveInteger, heldOutShare: fraction, tokenizer: anObject });
+  if (text === "") throw new ConfigError(`${name} is empty; give a text to learn from`);
   const { atLeast, heldOutShare = 0.1, tokenizer = characterTokenizer(vocabularyOf(text)) } = options;
   const all = Int32Array.from(tokenizer.encode(text));
   const border = Math.floor(all.length * (1 - heldOutShare));

@@ -1,6 +1,6 @@
-import { random, type Key, type Tensor } from "@switchyard/tensor";
+import { ConfigError, random, type Key, type Tensor } from "@switchyard/tensor";
 import { treeLeaves, treePaths } from "@switchyard/autograd";
-import { isFloat } from "@switchyard/tensor/graph";
+import { isFloat, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 import type { Model } from "../models/model.ts";
 
 /** Means over batches, by path in what the model's `loss` returns: `loss`, `crossEntropy`, … */
@@ -16,14 +16,18 @@ export interface EvaluateOptions<P, B, A extends { readonly loss: Tensor }> {
   readonly key?: Key;
 }
 
-/** The mean over batches of each scalar that the model's loss comes with, without training. */
-export async function evaluate<P, B, A extends { readonly loss: Tensor }>({
-  model,
-  params,
-  data,
-  batches,
-  key = random.key(0),
-}: EvaluateOptions<P, B, A>): Promise<Evaluation> {
+/**
+ * The mean over batches of each scalar that the model's loss comes with, without training.
+ *
+ * @throws {ConfigError} on a bad option.
+ */
+export async function evaluate<P, B, A extends { readonly loss: Tensor }>(
+  options: EvaluateOptions<P, B, A>,
+): Promise<Evaluation> {
+  requireOptions("evaluate", options, "model", "params", "data", "batches");
+  const { model, params, data, batches, key = random.key(0) } = options;
+  if (!positiveInteger.holds(batches))
+    throw new ConfigError(`evaluate: batches must be ${positiveInteger.must}, got ${batches}`);
   const sums: { [path: string]: number } = {};
   for (let i = 0; i < batches; i++) {
     const value = model.loss(params, await data(i), { train: false, key: random.fold(key, i) });

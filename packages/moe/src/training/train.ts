@@ -1,8 +1,18 @@
 import { ConfigError, GradientError, random, realize, type Key, type Tensor } from "@switchyard/tensor";
 import { treeLeaves, valueAndGrad, type Optimizer } from "@switchyard/autograd";
-import { leafStorage, valueNode } from "@switchyard/tensor/graph";
+import {
+  aFunction,
+  anObject,
+  checkOptions,
+  flag,
+  leafStorage,
+  positiveInteger,
+  requireOptions,
+  type Rule,
+  valueNode,
+  wholeNumber,
+} from "@switchyard/tensor/graph";
 import type { Model } from "../models/model.ts";
-import { anObject, checkOptions, flag, positiveInteger, requireOptions, type Rule } from "../options.ts";
 import { checkpointOfStep, keepOnly, loadCheckpoint, loadTraining, saveCheckpoint, stepsIn } from "./checkpoint.ts";
 import { evaluate, type Evaluation } from "./evaluate.ts";
 
@@ -80,11 +90,11 @@ export function train<P, B, A extends { readonly loss: Tensor }, S>(options: Tra
 
 function checkTrain<P, B, A extends { readonly loss: Tensor }, S>(options: TrainOptions<P, B, A, S>): void {
   checkOptions("train", options, {
-    model: anObject,
+    model: aModel,
     data: aFunction,
     optimizer: anObject,
     steps: positiveInteger,
-    seed: aSeed,
+    seed: wholeNumber,
     evaluate: anObject,
     checkpoint: anObject,
     resume: flag,
@@ -102,12 +112,14 @@ function checkTrain<P, B, A extends { readonly loss: Tensor }, S>(options: Train
     throw new ConfigError("train: resume needs checkpoint, the directory to go on from");
 }
 
-const aFunction: Rule = { must: "a function", holds: (value) => typeof value === "function" };
-const aPath: Rule = { must: "a path", holds: (value) => typeof value === "string" && value !== "" };
-const aSeed: Rule = {
-  must: "an integer of at least 0",
-  holds: (value) => Number.isSafeInteger(value) && (value as number) >= 0,
+const aModel: Rule = {
+  must: "an object with the functions init and loss",
+  holds: (value) =>
+    anObject.holds(value) &&
+    aFunction.holds((value as { init: unknown }).init) &&
+    aFunction.holds((value as { loss: unknown }).loss),
 };
+const aPath: Rule = { must: "a path", holds: (value) => typeof value === "string" && value !== "" };
 
 /** What a step computes, written but not run. */
 interface Prepared<P, A, S> {

@@ -1,5 +1,6 @@
 import { apply } from "../apply.ts";
 import { tensorLike } from "../creation.ts";
+import { DTypeError } from "../errors.ts";
 import { normalizeAxis } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { DType, Shape } from "../types.ts";
@@ -12,8 +13,12 @@ import { reshape } from "./views.ts";
 export type Index = Tensor | readonly number[];
 
 /** An index as a tensor, on the device of `like`. */
-export const indexTensor = (like: Tensor, index: Index): Tensor =>
-  Array.isArray(index) ? tensorLike(like, index, "i32") : (index as Tensor);
+export function indexTensor(op: string, like: Tensor, index: Index): Tensor {
+  if (!Array.isArray(index)) return index as Tensor;
+  const wrong = index.find((i) => !Number.isInteger(i));
+  if (wrong !== undefined) throw new DTypeError(`${op}: indices are integers (got ${String(wrong)} among them)`);
+  return tensorLike(like, index, "i32");
+}
 
 export interface GatherOptions {
   /** How many leading axes `x` and `index` share; each batch is indexed by its own part of the index. */
@@ -31,7 +36,7 @@ export function gather<D extends DType>(
   axis = 0,
   { batch = 0 }: GatherOptions = {},
 ): Tensor<D> {
-  return apply("gather", [x, indexTensor(x, index)], { axis: normalizeAxis("gather", axis, x.ndim), batch });
+  return apply("gather", [x, indexTensor("gather", x, index)], { axis: normalizeAxis("gather", axis, x.ndim), batch });
 }
 
 /** Elements at positions along an axis, as `gather`; without an axis, at row-major positions of the whole tensor. */
@@ -54,7 +59,14 @@ export function scatter<D extends DType>(
 ): Tensor<D> {
   const { op = "add", axis = 0, batch = 0, unique = false, sorted = false } = options;
   const along = normalizeAxis("scatter", axis, shape.length);
-  return apply("scatter", [updates, indexTensor(updates, index)], { op, axis: along, batch, shape, unique, sorted });
+  return apply("scatter", [updates, indexTensor("scatter", updates, index)], {
+    op,
+    axis: along,
+    batch,
+    shape,
+    unique,
+    sorted,
+  });
 }
 
 /** `x` with updates added at the indices along an axis; duplicates add up in a fixed order. */

@@ -1,5 +1,6 @@
 import { checkFloat } from "../apply.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
+import { checkOptions, oneOf } from "../options.ts";
 import { describe, normalizeAxes, normalizeAxis, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { isFloat, type DType } from "../types.ts";
@@ -113,8 +114,9 @@ export function crossEntropy<D extends DType>(
   { mask, reduction = "mean" }: CrossEntropyOptions = {},
 ): Tensor<D> {
   checkFloat("crossEntropy", logits);
+  checkOptions("crossEntropy", { reduction }, { reduction: oneOf("mean", "sum", "none") });
   if (logits.ndim === 0) throw new ShapeError(`crossEntropy: logits need an axis of classes (got ${describe(logits)})`);
-  const target = indexTensor(logits, targets);
+  const target = indexTensor("crossEntropy", logits, targets);
   const losses = isFloat(target.dtype) ? againstProbabilities(logits, target) : againstClasses(logits, target);
   if (mask && !(mask.dtype === "bool" && sameShape(mask.shape, losses.shape)))
     throw new ShapeError(`crossEntropy: mask must be bool[${losses.shape}], one per example (got ${describe(mask)})`);

@@ -43,8 +43,9 @@ export function key(seed: number, { device }: { readonly device?: DeviceName } =
 }
 
 function checkKey(op: string, k: Key): Key {
-  if (k.dtype === "u32" && k.shape.length === 1 && k.shape[0] === 2) return k;
-  throw new ShapeError(`random.${op}: a key is u32[2], from random.key or random.split (got ${describe(k)})`);
+  if (k?.dtype === "u32" && k.shape.length === 1 && k.shape[0] === 2) return k;
+  const got = k?.shape ? describe(k) : String(k);
+  throw new ShapeError(`random.${op}: a key is u32[2], from random.key or random.split (got ${got})`);
 }
 
 const words = (k: Key, stream: Tensor, shape: Shape): Tensor<"u32"> => apply("randomBits", [k, stream], { shape });

@@ -1,7 +1,7 @@
 import { fullLike, iotaLike } from "../apply.ts";
 import { ShapeError } from "../errors.ts";
 import { defaultFloat } from "../runtime/defaults.ts";
-import { describe } from "../shape.ts";
+import { checkShape, describe } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { isFloat, type DType } from "../types.ts";
 import { and, cast, eq, isNaN, le, lt, not, or, where } from "./elementwise.ts";
@@ -18,6 +18,7 @@ export function oneHot<D extends DType = "f32">(
   depth: number,
   { dtype = defaultFloat() as DType as D }: OneHotOptions<D> = {},
 ): Tensor<D> {
+  checkShape("oneHot", [depth]);
   const shape = [...index.shape, depth];
   return cast(eq(broadcastTo(expandDims(index, -1), shape), iotaLike(index, shape, index.ndim, index.dtype)), dtype);
 }
@@ -42,7 +43,7 @@ function segment<D extends DType>(
   count: number,
   { sorted = false }: SegmentOptions,
 ): Tensor<D> {
-  const index = indexTensor(x, segments);
+  const index = indexTensor(name, x, segments);
   if (index.ndim !== 1 || x.ndim === 0 || index.shape[0] !== x.shape[0])
     throw new ShapeError(
       `${name}: takes one segment for each row of the first axis (got ${describe(x)}, segments ${describe(index)})`,

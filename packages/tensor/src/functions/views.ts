@@ -1,6 +1,6 @@
 import { apply, fullLike } from "../apply.ts";
 import { ShapeError } from "../errors.ts";
-import { broadcastShapes, describe, normalizeAxes, normalizeAxis, sameShape, sizeOf } from "../shape.ts";
+import { broadcastShapes, checkShape, describe, normalizeAxes, normalizeAxis, sameShape, sizeOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { DType, Shape } from "../types.ts";
 
@@ -183,6 +183,7 @@ export function split<D extends DType>(x: Tensor<D>, parts: number | readonly nu
 
 /** The whole tensor repeated per axis, as `numpy.tile`. */
 export function tile<D extends DType>(x: Tensor<D>, repeats: readonly number[]): Tensor<D> {
+  checkShape("tile", repeats);
   const ndim = Math.max(x.ndim, repeats.length);
   const shape = [...new Array<number>(ndim - x.ndim).fill(1), ...x.shape];
   const times = [...new Array<number>(ndim - repeats.length).fill(1), ...repeats];
@@ -196,6 +197,7 @@ export function tile<D extends DType>(x: Tensor<D>, repeats: readonly number[]):
 
 /** Each element repeated along an axis, as `numpy.repeat`. */
 export function repeat<D extends DType>(x: Tensor<D>, times: number, axis = 0): Tensor<D> {
+  checkShape("repeat", [times]);
   const along = normalizeAxis("repeat", axis, x.ndim);
   const wide = expandDims(x, along + 1);
   return reshape(broadcastTo(wide, wide.shape.with(along + 1, times)), x.shape.with(along, x.shape[along] * times));

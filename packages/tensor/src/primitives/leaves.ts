@@ -1,7 +1,7 @@
 import { internal } from "../errors.ts";
 import { checkShape, sizeOf, stridesOf } from "../shape.ts";
 import type { Storage } from "../runtime/storage.ts";
-import type { DType, Shape } from "../types.ts";
+import { checkDType, type DType, type Shape } from "../types.ts";
 import { plainKey, type Primitive } from "./primitive.ts";
 import { threefry } from "./threefry.ts";
 
@@ -30,9 +30,9 @@ export interface FullAttrs {
 export const full: Primitive<FullAttrs> = {
   infer: (_, { shape, dtype }) => {
     checkShape("full", shape);
-    return { shape, dtype };
+    return { shape, dtype: checkDType("full", dtype) };
   },
-  reference: (out, _, { value }) => void out.data.fill(value),
+  reference: (out, _, { value, dtype }) => void out.data.fill(dtype === "bool" ? Number(value !== 0) : value),
   key: () => "",
 };
 
@@ -46,7 +46,7 @@ export interface IotaAttrs {
 export const iota: Primitive<IotaAttrs> = {
   infer: (_, { shape, dtype }) => {
     checkShape("iota", shape);
-    return { shape, dtype };
+    return { shape, dtype: checkDType("iota", dtype) };
   },
   reference: (out, _, { shape, axis }) => {
     const stride = stridesOf(shape)[axis];

@@ -1,7 +1,8 @@
 import type { Backend } from "../backend/backend.ts";
 import { ConfigError, DeviceError } from "../errors.ts";
+import { checkOptions, flag, wholeNumber } from "../options.ts";
 import { setDebugLines } from "../provenance.ts";
-import type { DeviceName, DType } from "../types.ts";
+import { checkDevice, type DeviceName, type DType } from "../types.ts";
 import { ledgerOf } from "./memory.ts";
 
 export interface InitOptions {
@@ -9,6 +10,8 @@ export interface InitOptions {
   readonly debug?: boolean;
   /** `wasm`: how many worker threads; by default as many as there are processors. */
   readonly threads?: number;
+  /** `wasm`: false computes multiply-adds in two roundings, as every engine can, even where relaxed SIMD does it in one. */
+  readonly relaxedSimd?: boolean;
   /** `wasm` in Node: ask V8 for 256-bit vectors. Acts on the whole process. */
   readonly revectorize?: boolean;
 }
@@ -39,10 +42,10 @@ let chosen: DeviceName = "wasm";
  * @throws {ConfigError} if a device already runs with other options.
  */
 export async function init(device: DeviceName | readonly DeviceName[], options: InitOptions = {}): Promise<DeviceName> {
+  checkOptions("init", options, { debug: flag, threads: wholeNumber, relaxedSimd: flag, revectorize: flag });
   const reasons: string[] = [];
   for (const name of typeof device === "string" ? [device] : device) {
-    if (!(name in starters))
-      throw new ConfigError(`init: unknown device "${name}"; devices are ${Object.keys(starters).join(", ")}`);
+    checkDevice("init", name);
     try {
       await start(name, options);
       chosen = name;
@@ -88,12 +91,7 @@ export const defaultDevice = (): DeviceName => chosen;
 
 /** Changes the default device; it starts with its first work. */
 export function setDefaultDevice(device: DeviceName): void {
-  if (!(device in starters)) {
-    throw new ConfigError(
-      `setDefaultDevice: unknown device "${device}"; devices are ${Object.keys(starters).join(", ")}`,
-    );
-  }
-  chosen = device;
+  chosen = checkDevice("setDefaultDevice", device);
 }
 
 export interface DeviceInfo {
@@ -136,15 +134,16 @@ export interface MemoryInfo {
 
 /** What is alive on a device, in tensors and bytes. */
 export function memory(device: DeviceName = chosen): MemoryInfo {
-  const { liveTensors, liveBytes, peakBytes } = ledgerOf(device);
+  const { liveTensors, liveBytes, peakBytes } = ledgerOf(checkDevice("memory", device));
   return { liveTensors, liveBytes, peakBytes, poolBytes: live.get(device)?.poolBytes() ?? 0 };
 }
 
-/** Ends every device: workers stop and memory goes. Tensors that lived there can no longer be read. */
+/** Ends every device once it has done what it was given: workers stop and memory goes. Tensors that lived there can no longer be read. */
 export async function shutdown(): Promise<void> {
   const ending = [...started.values()];
   started.clear();
   live.clear();
+  setDebugLines(false);
   for (const { backend } of ending)
     await backend.then(
       (b) => b.shutdown(),

@@ -1,5 +1,5 @@
 import type { KernelRun } from "../backend/backend.ts";
-import { liveBackends } from "./devices.ts";
+import { backendOf, defaultDevice, liveBackends } from "./devices.ts";
 
 /** One row of a profile: the kernels of one name, together. */
 export interface KernelProfile {
@@ -12,7 +12,7 @@ export interface KernelProfile {
 }
 
 /**
- * Runs `fn` and tells where its time went, kernel by kernel, the longest first. Covers the devices that have started. Timing
+ * Runs `fn` and tells where its time went, kernel by kernel, the longest first. Covers the default device and those that have started. Timing
  * costs a barrier after every kernel, so the whole takes somewhat longer than it otherwise would.
  */
 export async function profile<T>(fn: () => T | Promise<T>): Promise<{ result: T; kernels: KernelProfile[] }> {
@@ -21,6 +21,7 @@ export async function profile<T>(fn: () => T | Promise<T>): Promise<{ result: T;
     const row = rows.get(name) ?? { name, calls: 0, ms: 0, bytes: 0, flops: 0 };
     rows.set(name, { name, calls: row.calls + 1, ms: row.ms + ms, bytes: row.bytes + bytes, flops: row.flops + flops });
   };
+  await backendOf(defaultDevice());
   const backends = liveBackends();
   for (const backend of backends) backend.onKernel(listener);
   try {

@@ -1,4 +1,5 @@
 import type { Backend } from "../backend/backend.ts";
+import { DeviceError } from "../errors.ts";
 import { makeNode, topologicalOrder, type AnyNode } from "../node.ts";
 import { debugging } from "../provenance.ts";
 import { sizeOf } from "../shape.ts";
@@ -24,29 +25,53 @@ interface Request {
 }
 
 interface Queue {
+  readonly device: DeviceName;
   pending: Request[];
   /** Submissions so far, in order. Not their completion: the next graph is planned while the device works. */
   tail: Promise<void>;
+  /** The last run's completion. */
+  running: Promise<void>;
 }
 
 const queues = new Map<DeviceName, Queue>();
 
+/** Nodes of one device to be computed, and what they need. */
+export interface Work {
+  readonly nodes: readonly AnyNode[];
+  readonly order: readonly AnyNode[];
+  readonly leaves: readonly Storage[];
+  readonly transfers: readonly AnyNode[];
+}
+
+/** @throws {DisposedError} if a node needs elements that are gone. */
+export function workOf(nodes: readonly AnyNode[]): Work {
+  const order = topologicalOrder(nodes, nodeInputs);
+  const leaves = new Set<Storage>();
+  const transfers: AnyNode[] = [];
+  for (const node of order) {
+    const storage = leafStorage(node);
+    if (storage) {
+      const by = consumerOf(node, nodes);
+      storage.assertLive(opName(by), by.provenance.line);
+      leaves.add(storage);
+    } else if (node.op === "transfer") transfers.push(node);
+  }
+  return { nodes, order, leaves: [...leaves], transfers };
+}
+
 /**
- * Asks for nodes of one device to be computed, together with everything else asked for in this turn of the event loop.
- * Storage for the results exists, in flight, when this returns.
+ * Asks for work to be done, together with everything else asked for in this turn of the event loop. Storage for the results
+ * exists, in flight, when this returns.
  *
  * @param donated storages that nothing needs after this.
- * @throws {DisposedError} at once, if a node needs elements that are gone.
  */
 export function submit(
-  device: DeviceName,
-  nodes: readonly AnyNode[],
+  { nodes, order, leaves, transfers }: Work,
   donated: readonly Storage[],
 ): { storages: Storage[]; done: Promise<void> } {
-  const order = topologicalOrder(nodes, nodeInputs);
+  const { device } = nodes[0];
   const checks = debugging() ? indexChecks(order) : [];
   if (debugging()) warnOfRepeats(order);
-  const { leaves, transfers } = needs(order, nodes);
   const targets = [...nodes, ...checks.map((check) => check.node)].map((node) => ({
     node,
     storage: new Storage(device, node.shape, node.dtype, { op: opName(node), ...node.provenance }),
@@ -68,26 +93,10 @@ export function submit(
 
 /** @throws the error of the first check that holds. */
 async function answer(checks: readonly Check[], answers: readonly Storage[]): Promise<void> {
-  for (const [i, storage] of answers.entries()) {
-    const [bad] = await readStorage(storage);
-    storage.end("disposed");
-    if (bad) throw checks[i].error();
-  }
-}
-
-/** The leaves and the transfers of a graph. */
-function needs(order: readonly AnyNode[], roots: readonly AnyNode[]): { leaves: Storage[]; transfers: AnyNode[] } {
-  const leaves = new Set<Storage>();
-  const transfers: AnyNode[] = [];
-  for (const node of order) {
-    const storage = leafStorage(node);
-    if (storage) {
-      const by = consumerOf(node, roots);
-      storage.assertLive(opName(by), by.provenance.line);
-      leaves.add(storage);
-    } else if (node.op === "transfer") transfers.push(node);
-  }
-  return { leaves: [...leaves], transfers };
+  const read = await Promise.all(answers.map(readStorage));
+  for (const storage of answers) storage.end("disposed");
+  const wrong = read.findIndex(([bad]) => bad);
+  if (wrong >= 0) throw checks[wrong].error();
 }
 
 /** Some node that reads `leaf`, to name in an error. */
@@ -106,22 +115,22 @@ function submitWhenReady(device: DeviceName, request: Request): void {
   if (waits.length === 0) return enqueue(device, request);
   const delayed = Promise.all(waits).then(
     () => enqueue(device, request),
-    (error) => {
-      fail([request], error);
-      unpin([request]);
-    },
+    (error) => refuse([request], error),
   );
   for (const { storage } of request.targets) storage.delayed = delayed;
 }
 
 function enqueue(device: DeviceName, request: Request): void {
   let queue = queues.get(device);
-  if (!queue) queues.set(device, (queue = { pending: [], tail: Promise.resolve() }));
+  if (!queue) {
+    queue = { device, pending: [], tail: Promise.resolve(), running: Promise.resolve() };
+    queues.set(device, queue);
+  }
   queue.pending.push(request);
   if (queue.pending.length > 1) return;
   const mine = queue;
   queue.tail = queue.tail.then(async () => {
-    for (const requests of independent(mine.pending.splice(0))) await flush(device, requests);
+    for (const requests of independent(mine.pending.splice(0))) await flush(mine, requests);
   });
 }
 
@@ -140,25 +149,53 @@ function independent(requests: readonly Request[]): Request[][] {
   return runs;
 }
 
-/** Turns the requests of one turn into one run. */
-async function flush(device: DeviceName, requests: readonly Request[]): Promise<void> {
+/**
+ * Turns requests into one run. If that cannot be, each runs alone, so that none fails for another's sake; and if the reason is
+ * the device's, only once it is idle and what died has been collected, so that there is as much room as there can be.
+ */
+async function flush(queue: Queue, requests: readonly Request[]): Promise<void> {
   try {
-    const backend = await backendOf(device);
-    if (underPressure(device)) await provokeCollection(device);
-    for (const { leaves, transfers } of requests) {
-      for (const leaf of leaves) place(leaf, backend);
-      for (const node of transfers) place(leafStorage(node)!, backend);
+    const backend = await backendOf(queue.device);
+    if (underPressure(queue.device)) await provokeCollection(queue.device);
+    try {
+      start(queue, backend, requests);
+    } catch (error) {
+      if (error instanceof DeviceError) {
+        await queue.running;
+        await provokeCollection(queue.device);
+      } else if (requests.length === 1) throw error;
+      for (const request of requests) startOrRefuse(queue, backend, request);
     }
-    const done = run(backend, requests);
-    unpin(requests);
-    done.then(
-      () => requests.forEach((r) => r.settle.resolve()),
-      (error) => fail(requests, error),
-    );
   } catch (error) {
-    fail(requests, error);
-    unpin(requests);
+    refuse(requests, error);
   }
+}
+
+function startOrRefuse(queue: Queue, backend: Backend, request: Request): void {
+  try {
+    start(queue, backend, [request]);
+  } catch (error) {
+    refuse([request], error);
+  }
+}
+
+/** @throws what keeps the requests from running; then nothing has changed. */
+function start(queue: Queue, backend: Backend, requests: readonly Request[]): void {
+  for (const { leaves, transfers } of requests) {
+    for (const leaf of leaves) place(leaf, backend);
+    for (const node of transfers) place(leafStorage(node)!, backend);
+  }
+  queue.running = run(backend, requests).then(
+    () => requests.forEach((request) => request.settle.resolve()),
+    (error) => fail(requests, error),
+  );
+  unpin(requests);
+}
+
+/** Ends requests that have not run. */
+function refuse(requests: readonly Request[], error: unknown): void {
+  fail(requests, error);
+  unpin(requests);
 }
 
 function run(backend: Backend, requests: readonly Request[]): Promise<void> {
@@ -167,7 +204,7 @@ function run(backend: Backend, requests: readonly Request[]): Promise<void> {
   const { allocations, done } = backend.run({ roots: targets.map((t) => t.node), donated });
   const inPlace = new Set(allocations);
   for (const storage of donated) if (storage.allocation && inPlace.has(storage.allocation)) storage.detach();
-  targets.forEach(({ storage }, i) => storage.attach(allocations[i], (allocation) => backend.free(allocation)));
+  targets.forEach(({ storage }, i) => storage.attach(allocations[i], backend));
   return done;
 }
 
@@ -187,16 +224,16 @@ function unpin(requests: readonly Request[]): void {
 
 function fail(requests: readonly Request[], error: unknown): void {
   for (const { targets, settle } of requests) {
-    for (const { storage } of targets) storage.failure = error;
+    for (const { storage } of targets) storage.fail(error);
     settle.reject(error);
   }
 }
 
-/** Puts a leaf's elements on the device. @throws what kept them from being computed. */
+/** Puts a leaf's elements on the device. @throws what kept them from being computed, or from being there still. */
 function place(leaf: Storage, backend: Backend): void {
   if (leaf.failure) throw leaf.failure;
-  if (leaf.allocation || !leaf.host) return;
-  leaf.attach(backend.upload(leaf.host, leaf.dtype), (allocation) => backend.free(allocation));
+  if (leaf.host) leaf.attach(backend.upload(leaf.host, leaf.dtype), backend);
+  else leaf.allocationOn(backend);
 }
 
 /** Brings a tensor over from another device, once. */
@@ -227,7 +264,7 @@ export const bufferNode = (storage: Storage): AnyNode =>
 export async function readNode(node: AnyNode): Promise<TypedArray> {
   const storage = leafStorage(valueNode(node));
   if (storage) return readStorage(storage);
-  const { storages } = submit(node.device, [node], []);
+  const { storages } = submit(workOf([node]), []);
   try {
     return await readStorage(storages[0]);
   } finally {
@@ -242,7 +279,7 @@ async function readStorage(storage: Storage): Promise<TypedArray> {
     await storage.ready;
     if (storage.host) return hostArrayFrom(storage.dtype, storage.host);
     const backend = await backendOf(storage.device);
-    return await backend.read(storage.allocation!, storage.dtype, sizeOf(storage.shape));
+    return await backend.read(storage.allocationOn(backend), storage.dtype, sizeOf(storage.shape));
   } finally {
     storage.unpin();
   }

@@ -1,7 +1,7 @@
-import { DisposedError } from "../errors.ts";
+import { DeviceError, DisposedError, internal } from "../errors.ts";
 import { describe, sizeOf } from "../shape.ts";
 import { deviceBytes, type DeviceName, type DType, type Shape, type TypedArray } from "../types.ts";
-import type { Allocation } from "../backend/backend.ts";
+import type { Allocation, Backend } from "../backend/backend.ts";
 import { debugging } from "../provenance.ts";
 import { warnOfLeak } from "./debug.ts";
 import { ledgerOf, type DeviceLedger } from "./memory.ts";
@@ -19,8 +19,7 @@ export interface Owner {
 interface Cell {
   readonly ledger: DeviceLedger;
   readonly bytes: number;
-  allocation?: Allocation;
-  release?: (allocation: Allocation) => void;
+  held?: { readonly allocation: Allocation; readonly by: Backend };
 }
 
 const finalizers = new FinalizationRegistry<Cell>((cell) => {
@@ -33,8 +32,8 @@ function giveBack(cell: Cell): void {
   if (!cell.ledger.owners.delete(cell)) return;
   cell.ledger.liveTensors--;
   cell.ledger.liveBytes -= cell.bytes;
-  if (cell.allocation) cell.release!(cell.allocation);
-  cell.allocation = undefined;
+  cell.held?.by.free(cell.held.allocation);
+  cell.held = undefined;
 }
 
 /**
@@ -52,9 +51,9 @@ export class Storage {
   handles = 1;
   /** Settles when the elements are there; rejects with the error of the realize that failed. */
   ready: Promise<void> = Promise.resolve();
-  failure: unknown;
   /** While what this is computed from is still on its way from another device: settles when the work has been queued. */
   delayed: Promise<void> | undefined;
+  #failure: unknown;
   #pins = 0;
   #gone: { readonly how: string; readonly line?: string } | undefined;
   readonly #cell: Cell;
@@ -78,22 +77,43 @@ export class Storage {
     return this.#cell.bytes;
   }
 
+  /** The device buffer, if there is one yet. */
   get allocation(): Allocation | undefined {
-    return this.#cell.allocation;
+    return this.#cell.held?.allocation;
   }
 
-  /** Puts the device buffer in place; `release` gives it back. */
-  attach(allocation: Allocation, release: (allocation: Allocation) => void): void {
-    if (!this.#cell.ledger.owners.has(this.#cell)) return release(allocation);
-    this.#cell.allocation = allocation;
-    this.#cell.release = release;
+  /** @throws {DeviceError} if the buffer went with a device that was shut down. */
+  allocationOn(backend: Backend): Allocation {
+    const { held } = this.#cell;
+    if (!held) throw internal(`${this.owner.op}: a tensor reached the device without its elements`);
+    if (held.by === backend) return held.allocation;
+    throw new DeviceError(
+      `${describe(this)} made by ${this.owner.op}${at(this.owner.line)} went when ${this.device} was shut down; read it before, or make it again`,
+    );
+  }
+
+  /** Puts the device buffer in place; `by` takes it back. */
+  attach(allocation: Allocation, by: Backend): void {
+    if (!this.#cell.ledger.owners.has(this.#cell)) return by.free(allocation);
+    this.#cell.held = { allocation, by };
     this.delayed = undefined;
     this.host = undefined;
   }
 
   /** Takes the device buffer away without giving it back: a plan has written its result in place. */
   detach(): void {
-    this.#cell.allocation = undefined;
+    this.#cell.held = undefined;
+  }
+
+  /** What kept the elements from being computed, if anything did. */
+  get failure(): unknown {
+    return this.#failure;
+  }
+
+  /** The elements will never be there: whoever needs them gets the error, and the memory is free. */
+  fail(error: unknown): void {
+    this.#failure = error;
+    this.#free();
   }
 
   get isGone(): boolean {
@@ -121,7 +141,7 @@ export class Storage {
 
   /** @throws {DisposedError} naming the op that wanted the elements and the op that made them. */
   assertLive(op: string, line?: string): void {
-    if (this.failure) throw this.failure;
+    if (this.#failure) throw this.#failure;
     if (!this.#gone) return;
     const made = `${describe(this)} made by ${this.owner.op}${at(this.owner.line)}`;
     throw new DisposedError(

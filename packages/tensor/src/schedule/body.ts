@@ -140,7 +140,7 @@ export class Body {
           dtype,
         });
       case "after":
-        reach.await(inputs[1]);
+        reach.await(awaited(inputs[1], reach));
         return this.emit(inputs[0], path, reach);
       case "pad":
         return this.#pad(op, path, reach);
@@ -202,6 +202,13 @@ export class Body {
       dtype,
     });
   }
+}
+
+/** What must have been computed for a value to be there: the op behind movements that have no buffer. */
+export function awaited(op: Op, reach: Pick<Reach, "isStored">): Op {
+  while (op.leaf === undefined && !reach.isStored(op) && (isMovement(op.node.op) || op.node.op === "after"))
+    op = op.inputs[0];
+  return op;
 }
 
 /** The stored op behind movements, and how it looks under the shape of `op`. @throws {NeedsBuffer} if strides cannot say it. */

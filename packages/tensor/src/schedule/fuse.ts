@@ -23,18 +23,21 @@ const longRow = 4096;
 export interface Fused {
   readonly drafts: readonly Draft[];
   readonly buffers: ReadonlyMap<Op, number>;
+  /** Ops without buffers that need some, or a kernel would touch too many buffers. If there are any, the rest is not to be used. */
+  readonly missing: ReadonlySet<Op>;
 }
 
 /** Puts every stored op into a kernel: one that exists where the fusion rules allow it, else one of its own. */
 export function fuseOps(ops: readonly Op[], stored: ReadonlySet<Op>, leafCount: number, options: FuseOptions): Fused {
   const fuser = new Fuser(stored, leafCount, options);
   for (const op of ops) if (op.leaf === undefined && stored.has(op)) fuser.place(op);
-  return { drafts: fuser.drafts, buffers: fuser.buffers };
+  return fuser;
 }
 
-class Fuser {
+class Fuser implements Fused {
   readonly drafts: Draft[] = [];
   readonly buffers = new Map<Op, number>();
+  readonly missing = new Set<Op>();
   readonly #stored: ReadonlySet<Op>;
   readonly #leafCount: number;
   readonly #options: FuseOptions;
@@ -56,7 +59,7 @@ class Fuser {
       this.#options.fuse && !isRoutine(op) ? this.#neighbours(op).find((draft) => this.#tryJoin(draft, op)) : undefined;
     this.#settle(op, joined ?? this.#own(op));
     if (!joined && this.#bufferCount(this.#places.get(op)!) > this.#options.maxBuffers)
-      throw new NeedsBuffer(this.#inlined(op));
+      this.missing.add(this.#inlined(op));
   }
 
   /** Of what is written out in the kernel of `op`, the op that reads the most buffers a kernel of its own may. */

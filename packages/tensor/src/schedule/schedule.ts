@@ -48,9 +48,10 @@ function makePlan(request: Request, donated: ReadonlySet<Storage>, options: Sche
   const { leaves } = request;
   for (;;) {
     const fused = tryFuse(() => fuseOps(ops, stored, leaves.length, { fuse, maxBuffers }));
-    if (!(fused instanceof NeedsBuffer)) return finishPlan({ fused, leaves, roots, numbers, donated });
-    // Storing one op can change how another is reached: rare, and each turn stores one more.
-    stored.add(fused.op);
+    if (!(fused instanceof NeedsBuffer) && fused.missing.size === 0)
+      return finishPlan({ fused, leaves, roots, numbers, donated });
+    // Storing one op can change how another is reached: rare, and each turn stores some more.
+    for (const op of fused instanceof NeedsBuffer ? [fused.op] : fused.missing) stored.add(op);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { ScalarOp } from "../scalar.ts";
-import { Body, NeedsBuffer, sourceView, type Reach } from "./body.ts";
+import { awaited, Body, NeedsBuffer, sourceView, type Reach } from "./body.ts";
 import type { Op } from "./canonical.ts";
 import { roles } from "./roles.ts";
 import { isContiguous, isMovement } from "./view.ts";
@@ -12,8 +12,10 @@ export const isDilation = ({ node }: Op): boolean => node.op === "pad" && node.a
 
 /** An inlined expression costlier than this, used more than once, is computed once into a buffer. */
 const cheap = 6;
-/** An inlined expression costlier than this is cut: kernels stay small and recursion shallow. */
+/** An inlined expression costlier than this is cut: kernels stay small. */
 const large = 64;
+/** An inlined expression of more nested views than this is cut: they cost nothing, but writing them out is recursive. */
+const deep = 32;
 
 const transcendental = new Set<ScalarOp>([
   "exp",
@@ -54,6 +56,7 @@ export function chooseStored(ops: readonly Op[], roots: readonly Op[], fuse: boo
   const stored = new Set<Op>(roots.filter((op) => op.leaf === undefined));
   const uses = useCounts(ops);
   const cost = new Float64Array(ops.length);
+  const views = new Int32Array(ops.length);
   for (const op of ops) {
     if (op.leaf !== undefined) continue;
     if (!fuse || isRoutine(op) || roles[op.node.op] === "loop" || isDilation(op)) stored.add(op);
@@ -61,16 +64,19 @@ export function chooseStored(ops: readonly Op[], roots: readonly Op[], fuse: boo
     const { op: name } = op.node;
     if ((name === "map" || name === "gather") && cost[op.index] > (uses[op.index] > 1 ? cheap : large)) stored.add(op);
     if (name === "pad" && cost[op.index] > large) stored.add(op);
-    if (name === "after") storeBase(op.inputs[1], stored);
-    if (stored.has(op)) cost[op.index] = 1;
+    views[op.index] =
+      Number(ownCost(op) === 0) + op.inputs.reduce((most, input) => Math.max(most, views[input.index]), 0);
+    if (views[op.index] > deep) stored.add(op);
+    if (name === "after") storeAwaited(op.inputs[1], stored);
+    if (stored.has(op)) [cost[op.index], views[op.index]] = [1, 0];
   }
   for (const op of ops) if (op.leaf === undefined && stored.has(op)) settle(op, stored);
   return stored;
 }
 
 /** What `after` waits for must be something that gets computed. */
-function storeBase(op: Op, stored: Set<Op>): void {
-  while (isMovement(op.node.op) || op.node.op === "after") op = op.inputs[0];
+function storeAwaited(value: Op, stored: Set<Op>): void {
+  const op = awaited(value, { isStored: (x) => stored.has(x) });
   if (op.leaf === undefined && op.node.op !== "full" && op.node.op !== "iota") stored.add(op);
 }
 

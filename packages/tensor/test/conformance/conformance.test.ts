@@ -1,11 +1,11 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import type { DeviceName, TypedArray } from "../../src/index.ts";
 import { scalarOps, type ScalarOp } from "../../src/scalar.ts";
 import { supports } from "../../src/types.ts";
 import { cases, run, scalarCase, type Case } from "./cases.ts";
+import { describeDevice, ranAsAsked, readTogether, startDevice, testedDevices } from "./device.ts";
 
-const devices: DeviceName[] = (process.env.SWITCHYARD_DEVICES?.split(",") as DeviceName[] | undefined) ?? ["wasm"];
 const numRuns = process.env.SWITCHYARD_DEEP ? 1000 : process.env.SWITCHYARD_GPU_SUBSET ? 12 : 60;
 
 const eps = { f32: 2 ** -23, f64: 2 ** -52 };
@@ -24,21 +24,27 @@ function mismatch(got: TypedArray, wanted: TypedArray, dtype: string, { ulps, sc
   return undefined;
 }
 
-async function check(one: Case, device: DeviceName): Promise<void> {
+async function check(one: Case, device: DeviceName, shared: boolean): Promise<void> {
   const wanted = run(one, "cpu");
   fc.pre([...one.inputs, wanted].every(({ dtype }) => supports(device, dtype)));
   const got = run(one, device);
   expect(got.shape).toEqual(wanted.shape);
-  const data = await got.data();
+  const [data] = await readTogether([got], device, shared);
   expect(mismatch(data, await wanted.data(), wanted.dtype, one)).toBeUndefined();
 }
 
-describe.each(devices)("on %s", (device) => {
+describe.each(testedDevices)("on %s", (device) => {
+  beforeAll(() => startDevice(device));
+
+  test("the device runs as it was asked to", async () => {
+    expect(await describeDevice(device)).toMatchObject(ranAsAsked(device));
+  });
+
   test.each(Object.keys(cases) as (keyof typeof cases)[])(
     "%s computes what its reference loop computes",
     async (name) => {
       await fc.assert(
-        fc.asyncProperty(cases[name] as fc.Arbitrary<Case>, (one) => check(one, device)),
+        fc.asyncProperty(cases[name] as fc.Arbitrary<Case>, fc.boolean(), (one, shared) => check(one, device, shared)),
         { numRuns },
       );
     },
@@ -46,7 +52,7 @@ describe.each(devices)("on %s", (device) => {
 
   test.each(Object.keys(scalarOps) as ScalarOp[])("the scalar op %s is what its definition says", async (fn) => {
     await fc.assert(
-      fc.asyncProperty(scalarCase(fn), (one) => check(one, device)),
+      fc.asyncProperty(scalarCase(fn), fc.boolean(), (one, shared) => check(one, device, shared)),
       { numRuns: numRuns / 2 },
     );
   });

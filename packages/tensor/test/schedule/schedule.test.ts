@@ -1,12 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { leafStorage, valueNode } from "../../src/runtime/leaves.ts";
-import type { AnyNode } from "../../src/node.ts";
+import { topologicalOrder, type AnyNode } from "../../src/node.ts";
 import { createScheduler } from "../../src/schedule/schedule.ts";
 import { referenceBackend } from "../../src/backend/reference/backend.ts";
 import type { TypedArray } from "../../src/types.ts";
+import { apply } from "../../src/apply.ts";
 import type { Storage } from "../../src/runtime/storage.ts";
-import { concat, tensor } from "../../src/index.ts";
+import { concat, tensor, type Tensor } from "../../src/index.ts";
 import { build, steps } from "./randomGraph.ts";
 import { interpret } from "./interpreter.ts";
 
@@ -15,15 +16,10 @@ const backend = referenceBackend();
 
 /** Uploads the leaves a graph needs, as the runtime does before a run. */
 function placeLeaves(roots: readonly AnyNode[]): void {
-  const seen = new Set<AnyNode>();
-  const visit = (node: AnyNode): void => {
-    if (seen.has(node)) return;
-    seen.add(node);
+  for (const node of topologicalOrder(roots)) {
     const storage = leafStorage(node);
-    if (storage?.host) storage.attach(backend.upload(storage.host, storage.dtype), () => {});
-    node.inputs.forEach(visit);
-  };
-  roots.forEach(visit);
+    if (storage?.host) storage.attach(backend.upload(storage.host, storage.dtype), backend);
+  }
 }
 
 async function reference(roots: readonly AnyNode[]): Promise<TypedArray[]> {
@@ -102,4 +98,51 @@ test("parts that are joined over a donated leaf do not spoil what a later part r
   placeLeaves(roots);
   const [joined] = await planned(roots, { donated: new Set([leafStorage(leaf.node)!]) });
   expect([...joined]).toEqual([9, 9, 1, 2, 8, 8]);
+});
+
+test("a chain of any length is planned without running out of stack", async () => {
+  const links: ((x: Tensor) => Tensor)[] = [
+    (x) => x.transpose(),
+    (x) => x.flip(0),
+    (x) => x.reshape([4]).reshape([2, 2]),
+    (x) => x.add(0),
+    (x) => x.stopGradient(),
+  ];
+  for (const link of links) {
+    let x: Tensor = tensor(
+      [
+        [1, 2],
+        [3, 4],
+      ],
+      { device: "cpu" },
+    );
+    for (let i = 0; i < 10_000; i++) x = link(x);
+    const roots = [valueNode(x.node)];
+    placeLeaves(roots);
+    expect(await planned(roots)).toEqual(await reference(roots));
+  }
+});
+
+test("kernels of too many buffers are all cut in a few turns, however many there are", () => {
+  const leaves = Array.from({ length: 20 }, (_, i) => tensor([i, 1], { device: "cpu" }));
+  const sums = Array.from({ length: 500 }, (_, i) => leaves.reduce((sum, leaf) => sum.add(leaf.mul(i)) as typeof leaf));
+  const began = performance.now();
+  createScheduler()({ roots: sums.map((sum) => sum.tanh().node), donated: new Set() });
+  expect(performance.now() - began).toBeLessThan(10_000);
+});
+
+test("what comes after a view of a value is computed after the value", () => {
+  const x = tensor(
+    [
+      [1, 2],
+      [3, 4],
+    ],
+    { device: "cpu" },
+  );
+  const product = x.matmul(x);
+  const later = apply("after", [x, product.transpose()], {}).add(2);
+  const roots = [x.add(1), product, later].map((t) => t.node);
+  const { plan } = createScheduler()({ roots, donated: new Set() });
+  const names = plan.kernels.map((kernel) => kernel.name);
+  expect(names).toEqual(["add", "matmul", "add"]);
 });

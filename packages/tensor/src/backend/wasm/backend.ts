@@ -21,12 +21,12 @@ const reserved = barrierAddress + layout.barrierWords * 4;
  * SIMD kernels emitted at run time, on worker threads over one shared memory. Without `SharedArrayBuffer` (a page that is not
  * cross-origin isolated) everything runs on the calling thread.
  *
- * @throws {DeviceError} where WebAssembly has no SIMD.
+ * @throws {DeviceError} where WebAssembly has no SIMD, or lacks what the options ask for.
  * @throws {ConfigError} if `threads` is not an integer from 0 (the calling thread only) up.
  */
 export async function wasmBackend(options: InitOptions): Promise<Backend> {
   if (options.revectorize) revectorize();
-  const features = detectFeatures(options.revectorize);
+  const features = detectFeatures(options);
   if (!features.simd) throw new DeviceError("wasm: this engine has no WebAssembly SIMD; use the cpu device");
   const workers = features.threads ? threadCount(options.threads) : 0;
   return createBackend(createParts(features, workers));
@@ -49,10 +49,17 @@ function threadCount(asked = Math.min(mostThreads, processors())): number {
 const processors = (): number =>
   globalThis.navigator?.hardwareConcurrency ?? process.getBuiltinModule("node:os").availableParallelism();
 
-/** V8 fuses adjacent 128-bit operations into 256-bit ones under this flag, in modules compiled after it is set. */
+/**
+ * V8 fuses adjacent 128-bit operations into 256-bit ones under this flag, in modules compiled after it is set.
+ *
+ * @throws {DeviceError} if this Node was built without it: V8 would only print that it knows no such flag.
+ */
 function revectorize(): void {
   if (typeof process === "undefined" || !process.versions?.node)
     throw new ConfigError("init: revectorize is an option of Node; a page cannot set it");
+  const built: Readonly<Record<string, unknown>> = process.config.variables;
+  if (!built.v8_enable_wasm_simd256_revec)
+    throw new DeviceError(`wasm: Node ${process.version} was built without revectorization; init without revectorize`);
   process.getBuiltinModule("node:v8").setFlagsFromString("--experimental-wasm-revectorize");
 }
 

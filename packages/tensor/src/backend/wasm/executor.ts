@@ -110,7 +110,10 @@ export function createExecutor({ heap, modules, workers, barrier }: ExecutorOpti
     onTimes: undefined,
     drained: () => flights.at(-1)?.done.catch(() => {}) ?? Promise.resolve(),
     free: (block) => heap.free(block, posted),
-    shutdown: async () => threads?.terminate(),
+    async shutdown() {
+      await self.drained();
+      await threads?.terminate();
+    },
   };
   return self;
 }

@@ -1,8 +1,11 @@
 /** What this engine's WebAssembly can do, found by validating tiny modules: never by version. */
+import { DeviceError } from "../../errors.ts";
+import type { InitOptions } from "../../runtime/devices.ts";
 import { assemble, f32x4, i32, type EmitOptions } from "./assembler.ts";
 
 export interface Features {
   readonly simd: boolean;
+  /** Relaxed SIMD is there, and wanted. */
   readonly relaxedMadd: boolean;
   /** Shared memories and atomics. A page also needs cross-origin isolation before it may create a shared memory. */
   readonly threads: boolean;
@@ -13,12 +16,19 @@ export interface Features {
 /** What every module is emitted with. */
 export const emitOptions = ({ threads, relaxedMadd }: Features): EmitOptions => ({ shared: threads, relaxedMadd });
 
-export function detectFeatures(wide = false): Features {
+/** @throws {DeviceError} if relaxed SIMD is asked for and not there. */
+export function detectFeatures({
+  relaxedSimd,
+  revectorize = false,
+}: Pick<InitOptions, "relaxedSimd" | "revectorize"> = {}): Features {
+  const relaxed = WebAssembly.validate(vectorModule(true));
+  if (relaxedSimd && !relaxed)
+    throw new DeviceError("wasm: this engine has no relaxed SIMD; leave relaxedSimd out to use it where it is");
   return {
     simd: WebAssembly.validate(vectorModule(false)),
-    relaxedMadd: WebAssembly.validate(vectorModule(true)),
+    relaxedMadd: relaxedSimd ?? relaxed,
     threads: typeof SharedArrayBuffer !== "undefined" && WebAssembly.validate(atomicModule()),
-    wide,
+    wide: revectorize,
   };
 }
 

@@ -1,9 +1,10 @@
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { createParts, wasmBackend } from "../../../src/backend/wasm/backend.ts";
 import { detectFeatures } from "../../../src/backend/wasm/features.ts";
 import { createPlanRunner } from "../../../src/backend/wasm/planRunner.ts";
 import {
   argsort,
+  full,
   gather,
   init,
   memory,
@@ -150,7 +151,24 @@ test("what does not fit is a DeviceError that names the largest owners, and the 
   expect(await held.sum().item()).toBeTypeOf("number");
 });
 
+test("whatever number is not zero fills a bool tensor with true, on every device", async () => {
+  for (const device of ["cpu", "wasm"] as const)
+    for (const value of [2, 0.5, 256, -1, 0])
+      expect([...(await full([2], value, { dtype: "bool", device }).data())]).toEqual(
+        Array(2).fill(Number(value !== 0)),
+      );
+});
+
 test("threads must be a whole number", async () => {
   await expect(wasmBackend({ threads: -1 })).rejects.toThrow("threads must be an integer from 0 up, got -1");
   await expect(wasmBackend({ threads: 1.5 })).rejects.toHaveProperty("name", "ConfigError");
+});
+
+test("relaxed SIMD can be left alone, and cannot be had where there is none", async () => {
+  const backend = await wasmBackend({ threads: 0, relaxedSimd: false });
+  expect(backend.details.relaxedSimd).toBe(false);
+  await backend.shutdown();
+  const validate = vi.spyOn(WebAssembly, "validate").mockReturnValue(false);
+  await expect(wasmBackend({ relaxedSimd: true })).rejects.toThrow(/^wasm: this engine has no relaxed SIMD/);
+  validate.mockRestore();
 });

@@ -1,171 +1,104 @@
-import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
-import { detectFeatures } from "../../../src/backend/wasm/features.ts";
-import { lower } from "../../../src/backend/wasm/lower.ts";
-import type { Instruction, Plan, RoutineKernel, Store, View } from "../../../src/schedule/plan.ts";
-import { sizeOf, stridesOf } from "../../../src/shape.ts";
-import { interpret } from "../../schedule/interpreter.ts";
-import { contiguous, startRunner } from "./planHarness.ts";
+import { arange, groupedMatmul, matmul, pad, tensor, where, type Tensor } from "../../../src/index.ts";
+import { createScheduler } from "../../../src/schedule/schedule.ts";
+import type { Plan } from "../../../src/schedule/plan.ts";
+import { fuseEpilogue } from "../../../src/backend/wasm/loops/epilogue.ts";
+import { randoms } from "./kernels/harness.ts";
+import { startRunner } from "./planHarness.ts";
 
-const runner = startRunner(2);
-afterAll(() => runner.stop());
-const runs = process.env.SWITCHYARD_DEEP ? 1000 : 80;
-const dtype = "f32" as const;
+const runners = [0, 1, 2, 4].map(startRunner);
+afterAll(() => Promise.all(runners.map((runner) => runner.stop())));
 
-/** Multiples of 1/4 between -2 and 2, so that sums and products of a few are exact. */
-const quarters = (size: number, seed: number): Float32Array =>
-  Float32Array.from({ length: size }, (_, i) => (((i * 7919 + seed * 104_729) % 17) - 8) / 4);
+const array = (...shape: number[]): Tensor =>
+  tensor(randoms(shape.reduce((a, b) => a * b, 1)), { shape, device: "cpu" });
+const offsets = (...at: number[]): Tensor => tensor(Int32Array.from(at), { shape: [at.length], device: "cpu" });
 
-interface Case {
-  readonly shape: readonly [b: number, m: number, n: number];
-  readonly k: number;
-  /** The steps after the result and the loads. */
-  readonly maps: readonly Instruction[];
-  /** For each load: does it move along the batch, the rows, the columns? */
-  readonly loads: readonly (readonly boolean[])[];
-  readonly stores: readonly number[];
-  /** Whether the first store goes over the first load's donated leaf. */
-  readonly reuse: boolean;
-}
-
-/** lhs, rhs, loads, a number, then the roots. */
-function planOf({ shape, k, maps, loads, stores, reuse }: Case): Plan {
-  const [b, m, n] = shape;
-  const whole = stridesOf(shape);
-  const sizes = [b * m * k, b * k * n, ...loads.map(() => sizeOf(shape))];
-  const leaves = sizes.map((size, index) => ({ dtype, size, source: { kind: "leaf", index } as const }));
-  const full = loads[0].every(Boolean);
-  const roots = stores.map((_, index) => ({
-    dtype,
-    size: sizeOf(shape),
-    source: { kind: "root", index, ...(reuse && full && index === 0 ? { reuses: 2 } : {}) } as const,
-  }));
-  const body: Instruction[] = [
-    { op: "result", dtype },
-    { op: "number", dtype, slot: 0 },
-    { op: "constant", dtype, value: -0.5 },
-    ...loads.map((moves, i): Instruction => {
-      const view: View = { offset: 0, strides: whole.map((stride, axis) => (moves[axis] ? stride : 0)) };
-      return { op: "load", dtype, buffer: 2 + i, view };
-    }),
-    ...maps,
-  ];
-  const view = { offset: 0, strides: whole };
-  const outputs: Store[] = stores.map((value, i) => ({ buffer: leaves.length + i, view, value }));
-  const kernel: RoutineKernel = {
-    kind: "routine",
-    name: "matmul",
-    op: "matmul",
-    attrs: {},
-    operands: [contiguous(0, { shape: [b, m, k], dtype }), contiguous(1, { shape: [b, k, n], dtype })],
-    shape,
-    dtype,
-    epilogue: { body, stores: outputs },
-  };
-  return { buffers: [...leaves, ...roots], kernels: [kernel], numbers: [dtype] };
-}
-
-const leavesOf = (plan: Plan): Float32Array[] =>
-  plan.buffers.filter((b) => b.source.kind === "leaf").map((b, i) => quarters(b.size, i));
-
-const floatMaps = ["add", "sub", "mul", "maximum"] as const;
-
-/** Maps over values 0 to `before - 1`: floats, and comparisons right before the `where` that uses them. */
-const mapsAfter = (before: number): fc.Arbitrary<Instruction[]> =>
-  fc
-    .array(fc.tuple(fc.constantFrom(...floatMaps, "where" as const), fc.nat(), fc.nat(), fc.nat()), { maxLength: 4 })
-    .map((picks) => {
-      const maps: Instruction[] = [];
-      const floats = Array.from({ length: before }, (_, i) => i);
-      for (const [fn, ...at] of picks) {
-        const [a, b, c] = at.map((x) => floats[x % floats.length]);
-        const next = before + maps.length;
-        if (fn === "where") {
-          maps.push({ op: "map", fn: "lt", dtype: "bool", args: [a, b] }, { op: "map", fn, dtype, args: [next, b, c] });
-        } else maps.push({ op: "map", fn, dtype, args: [a, b] });
-        floats.push(before + maps.length - 1);
-      }
-      return maps;
-    });
-
-const someCase: fc.Arbitrary<Case> = fc
-  .record({
-    shape: fc.tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 14 }), fc.integer({ min: 1, max: 23 })),
-    k: fc.integer({ min: 0, max: 5 }),
-    loads: fc.array(fc.tuple(fc.boolean(), fc.boolean(), fc.boolean()), { minLength: 1, maxLength: 3 }),
-    reuse: fc.boolean(),
-  })
-  .chain((c) =>
-    mapsAfter(3 + c.loads.length).chain((maps) => {
-      const last = 3 + c.loads.length + maps.length - 1;
-      const floats = [
-        0,
-        ...maps.flatMap((m, i) => (m.dtype === dtype ? [3 + c.loads.length + i] : [])),
-        Math.min(last, 3),
-      ];
-      return fc.record({
-        ...(Object.fromEntries(Object.entries(c).map(([key, x]) => [key, fc.constant(x)])) as {
-          [K in keyof typeof c]: fc.Arbitrary<(typeof c)[K]>;
-        }),
-        maps: fc.constant(maps),
-        stores: fc.array(fc.constantFrom(...floats), { minLength: 1, maxLength: 2 }),
-      });
-    }),
-  );
-
-test("a product's epilogue computes what the plan says, in place or not, over a donated leaf or not", () =>
-  fc.assert(
-    fc.asyncProperty(someCase, async (one) => {
-      const plan = planOf(one);
-      const leaves = leavesOf(plan);
-      expect(await runner.run(plan, leaves, [0.25])).toEqual(interpret(plan, leaves, [0.25]));
-    }),
-    { numRuns: runs },
-  ));
-
-const everywhere = [true, true, true];
-const update: Case = {
-  shape: [1, 50, 40],
-  k: 8,
-  loads: [everywhere],
-  maps: [
-    { op: "map", fn: "mul", dtype, args: [0, 1] },
-    { op: "map", fn: "sub", dtype, args: [3, 4] },
-  ],
-  stores: [5],
-  reuse: true,
+/** Products with what follows them in training, and whether it all fits into the product's kernel. */
+const programs: Record<string, { roots: () => Tensor[]; inside: boolean }> = {
+  "a bias, an activation and what its gradient needs": {
+    roots() {
+      const x = matmul(array(70, 40), array(40, 150)).add(array(150));
+      return [x, x.sigmoid(), x.mul(x.sigmoid())];
+    },
+    inside: true,
+  },
+  "a residual and a number": {
+    roots: () => [array(30, 20).add(matmul(array(30, 300), array(300, 20)).mul(0.3))],
+    inside: true,
+  },
+  "a factor for each row, seen transposed": {
+    roots: () => [matmul(array(33, 50), array(50, 70)).mul(array(33).expandDims(1)).mul(array(70, 33).transpose())],
+    inside: true,
+  },
+  "a mask and another dtype": {
+    roots() {
+      const x = matmul(array(20, 30), array(30, 41));
+      return [where(x.gt(0), x, 0), x.gt(0), x.mul(100).cast("i32")];
+    },
+    inside: true,
+  },
+  "batches, a factor for each and positions": {
+    roots() {
+      const x = matmul(array(2, 3, 20, 30), array(2, 3, 30, 70));
+      return [x.mul(array(3, 1, 1)).add(arange(0, 70, 1, { device: "cpu", dtype: "f32" }))];
+    },
+    inside: true,
+  },
+  "rows chosen by an index": {
+    roots: () => [
+      matmul(array(20, 30), array(30, 40)).add(
+        array(9, 40).gather(offsets(...Array.from({ length: 20 }, (_, i) => (i * 7) % 11)), 0),
+      ),
+    ],
+    inside: true,
+  },
+  padding: {
+    roots: () => [
+      matmul(array(20, 30), array(30, 40)).add(
+        pad(array(18, 40), [
+          [1, 1],
+          [0, 0],
+        ]),
+      ),
+    ],
+    inside: false,
+  },
+  "groups of rows, with rows past the last": {
+    roots() {
+      const x = groupedMatmul(array(300, 40), array(5, 40, 70), offsets(0, 0, 3, 120, 250, 290));
+      return [x.sigmoid().mul(array(300, 70)).mul(array(300).expandDims(1))];
+    },
+    inside: true,
+  },
+  "a group's gradient": {
+    roots: () => [
+      array(3, 40, 70).sub(
+        groupedMatmul(array(90, 40), array(90, 70), offsets(0, 50, 50, 80), { mode: "contract" }).mul(0.1),
+      ),
+    ],
+    inside: true,
+  },
+  "a sliver": { roots: () => [matmul(array(3, 90), array(90, 140)).add(array(140)).tanh()], inside: true },
+  f64: {
+    roots: () => [matmul(array(9, 8).cast("f64"), array(8, 7).cast("f64")).add(1)],
+    inside: false,
+  },
 };
 
-test("an update written over the weights it reads sums elsewhere first, in one pass with the product", async () => {
-  const plan = planOf(update);
-  const leaves = leavesOf(plan);
-  expect(await runner.run(plan, leaves, [0.25])).toEqual(interpret(plan, leaves, [0.25]));
-  const { launches } = lower(plan.kernels[0], plan, detectFeatures());
-  expect(launches.map((l) => l.key.split(" ").slice(0, 4).join(" ").split(" [")[0])).toEqual([
-    "matmul 6x8: pack",
-    "matmul 6x8: product",
-  ]);
-});
+function planOf(roots: readonly Tensor[], fuse: boolean) {
+  const { plan, leaves, numbers } = createScheduler({ fuse })({ roots: roots.map((t) => t.node), donated: new Set() });
+  return { plan, leaves: leaves.map((leaf) => leaf.host!), numbers };
+}
 
-test("modules do not depend on shapes, strides of rows or which buffers", () => {
-  const keys = (
-    [
-      [1, 50, 40],
-      [1, 30, 20],
-    ] as const
-  ).map((shape) => {
-    const plan = planOf({ ...update, shape });
-    return lower(plan.kernels[0], plan, detectFeatures()).launches.map((l) => l.key);
-  });
-  expect(keys[0]).toEqual(keys[1]);
-});
+const products = (plan: Plan) => plan.kernels.filter((k) => k.kind === "routine");
 
-test("what lanes cannot do runs as a loop of its own", async () => {
-  const maps: Instruction[] = [{ op: "map", fn: "sin", dtype, args: [0] }];
-  const plan = planOf({ ...update, maps, stores: [4], reuse: false });
-  const leaves = leavesOf(plan);
-  expect(lower(plan.kernels[0], plan, detectFeatures()).launches.length).toBe(3);
-  const [got] = await runner.run(plan, leaves, [0]);
-  const [wanted] = interpret(plan, leaves, [0]);
-  got.forEach((x, i) => expect(Math.abs(x - wanted[i])).toBeLessThan(1e-6));
-});
+test.each(Object.entries(programs))(
+  "%s: an epilogue inside a product's kernel gives the bits of one after it, for any number of threads",
+  async (_, { roots, inside }) => {
+    const tensors = roots();
+    const [fused, apart] = [true, false].map((fuse) => planOf(tensors, fuse));
+    expect(products(fused.plan).map((kernel) => fuseEpilogue(kernel) !== undefined)).toEqual([inside]);
+    const wanted = await runners[0].run(apart.plan, apart.leaves, apart.numbers);
+    for (const runner of runners) expect(await runner.run(fused.plan, fused.leaves, fused.numbers)).toEqual(wanted);
+  },
+);

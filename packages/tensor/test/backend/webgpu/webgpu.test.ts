@@ -1,3 +1,6 @@
+import { existsSync, mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { findAdapter, runWithAdapter } from "./adapter.ts";
 
@@ -20,13 +23,14 @@ test.skipIf(typeof place === "string")(
   { timeout: 270_000 },
   async () => {
     if (typeof place === "string") return;
-    const args = ["node_modules/vitest/vitest.mjs", "run", "--config", "vitest.gpu.config.ts", "--reporter=json"];
+    const file = join(mkdtempSync(join(tmpdir(), "switchyard-webgpu-")), "report.json");
+    const reporting = ["--reporter=json", `--outputFile.json=${file}`];
+    const args = ["node_modules/vitest/vitest.mjs", "run", "--config", "vitest.gpu.config.ts", ...reporting];
     const inherited = Object.entries(place.env).filter(([name]) => !name.startsWith("VITEST") && name !== "NODE_ENV");
     const env = { ...Object.fromEntries(inherited), SWITCHYARD_GPU_SUBSET: "1" };
     const { code, output } = await runWithAdapter({ ...place, env }, args, { seconds: 240 });
-    const json = /\{"num.*\}/s.exec(output)?.[0];
-    if (!json) throw new Error(`no report: ${output.slice(-4000)}`);
-    const report = JSON.parse(json) as Report;
+    if (!existsSync(file)) throw new Error(`no report (exit code ${code}): ${output.slice(-4000)}`);
+    const report = JSON.parse(readFileSync(file, "utf8")) as Report;
     const failed = report.testResults
       .flatMap((file) => file.assertionResults)
       .filter(({ status }) => status === "failed")

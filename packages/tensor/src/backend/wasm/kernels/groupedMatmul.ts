@@ -14,18 +14,10 @@ import {
   type I32,
   type Local,
 } from "../assembler.ts";
-import { scratchBytes } from "../launch.ts";
-import { at, defineRun, minimum, type Epilogue, type Routine } from "./kernel.ts";
+import { at, defineRun, homeOf, inBlocks, minimum, type Epilogue, type Home, type Routine } from "./kernel.ts";
 import { claimTile, divideUp } from "./matmulShape.ts";
-import {
-  copyRow,
-  defineBlock,
-  defineEpilogue,
-  definePackColumns,
-  K_BLOCK,
-  packRows,
-  type RegisterTile,
-} from "./panels.ts";
+import { copyRow, defineFreshBlock, packRows, type RegisterTile } from "./panels.ts";
+import { K_BLOCK, SCRATCH } from "./scratch.ts";
 
 /** Strides are in elements. */
 export interface GroupedShape {
@@ -107,90 +99,45 @@ export function lhsRow(f: Func, w: GroupedLocals, gather: boolean, rowStride: I3
   };
 }
 
-const panelBytes = (k: I32, register: RegisterTile): I32 => i32.mul(k, 4 * register.cols);
-const panelsOf = (n: I32, register: RegisterTile): I32 =>
-  i32.div_u(i32.add(n, register.cols - 1), i32.const(register.cols));
-
-/** Step one of both modes: column panels of rhs, `depth` rows deep; `groups` of them, or one. Groups without rows are left out. */
-function emitPack(options: EmitOptions, register: RegisterTile, depth: "k" | "m"): Uint8Array<ArrayBuffer> {
-  return assemble(options, (m) => {
-    m.importMemory("env", "memory");
-    const pack = definePackColumns(m, register);
-    defineRun(m, GROUPED_WORDS, (f, tile, w) => {
-      const count = f.let(panelsOf(w.n, register));
-      const group = f.let(i32.div_u(tile, count));
-      const col = f.let(i32.mul(i32.rem_u(tile, count), register.cols));
-      const [rowStride, colStride] = [f.let(i32.shl(w.bRow, 2)), f.let(i32.shl(w.bCol, 2))];
-      const from = at(at(w.b, group, i32.shl(w.bGroup, 2)), col, colStride);
-      const cols = minimum(f, i32.sub(w.n, col), i32.const(register.cols));
-      const used =
-        depth === "m"
-          ? i32.const(1)
-          : i32.lt_s(i32.load(at(w.offsets, group, 4)), i32.load(at(w.offsets, group, 4), 4));
-      f.if(used, () =>
-        f.do(
-          call(pack, at(w.temporary, tile, panelBytes(w[depth], register)), from, rowStride, colStride, cols, w[depth]),
-        ),
-      );
-    });
-  });
-}
-
 /**
  * `[m, k] · [g, k, n] -> [m, n]`: rows offsets[i]..offsets[i+1] by matrix i. Rows past the last offset are zero before
  * the epilogue, which sees them as a group of their own, number g.
  */
 export function groupedRows({ register, gather }: GroupedOptions): GroupedRoutine {
-  const tileOf = ({ m, n, k, groups }: GroupedShape) =>
-    claimTile(divideUp(m, Math.max(groups, 1)), n, k, groups, register);
-  const panels = ({ n }: GroupedShape): number => divideUp(n, register.cols);
+  // As if all rows were one group's: a tile of a small group takes all of it, so that its matrix is packed once.
+  const tileOf = ({ m, n, k }: GroupedShape) => claimTile(m, n, k, 1, register);
 
-  const emitProduct = (options: EmitOptions, epilogue?: Epilogue) =>
+  const emit = (options: EmitOptions, epilogue?: Epilogue) =>
     assemble(options, (m) => {
       m.importMemory("env", "memory");
-      const block = defineBlock(m, register);
-      const finish = epilogue && defineEpilogue(m, epilogue);
+      const finish = epilogue?.define(m, GROUPED_WORDS.length);
+      const block = defineFreshBlock(m, register);
       defineRun(m, GROUPED_WORDS, (f, tile, w, { args, scratch }) => {
         const col = f.let(i32.mul(i32.rem_u(tile, w.colTiles), w.tileCols));
         const cols = minimum(f, w.tileCols, i32.sub(w.n, col));
         const { group, row, rows } = findRows(f, w, i32.div_u(tile, w.colTiles));
-        const stride = f.let(i32.shl(w.n, 2));
-        const c = f.let(i32.add(at(w.c, row, stride), i32.shl(col, 2)));
-        f.if(
-          i32.eq(group, w.groups),
-          () => zeroRows(f, c, stride, rows, cols),
-          () => {
-            const panel = i32.add(i32.mul(group, panelsOf(w.n, register)), i32.div_u(col, i32.const(register.cols)));
-            const b = f.let(at(w.temporary, panel, panelBytes(w.k, register)));
-            const [rowStride, colStride] = [f.let(i32.shl(w.aRow, 2)), f.let(i32.shl(w.aCol, 2))];
-            const address = lhsRow(f, w, gather, rowStride);
-            const adjacent = gather ? i32.const(0) : i32.eq(rowStride, 4);
-            inBlocks(f, w.k, i32.gt_s(rows, 0), (start, depth) => {
-              const across = f.let(i32.mul(start, colStride));
-              packRows(f, register, { to: scratch, rows, k: depth, colStride, adjacent }, (r) => {
-                const home = f.let(address(i32.add(row, r)));
-                return select(home, i32.add(home, across), home);
-              });
-              const bAt = at(b, start, i32.const(4 * register.cols));
-              f.do(
-                call(
-                  block,
-                  scratch,
-                  bAt,
-                  panelBytes(w.k, register),
-                  depth,
-                  c,
-                  stride,
-                  rows,
-                  cols,
-                  i32.eqz(start),
-                  padOf(scratch, register),
-                ),
-              );
+        const { c, stride } = homeOf(f, w, scratch, epilogue, { line: row, col });
+        const product = (): void => {
+          const [bRow, bCol] = [f.let(i32.shl(w.bRow, 2)), f.let(i32.shl(w.bCol, 2))];
+          const b = f.let(at(at(w.b, group, i32.shl(w.bGroup, 2)), col, bCol));
+          const [rowStride, colStride] = [f.let(i32.shl(w.aRow, 2)), f.let(i32.shl(w.aCol, 2))];
+          const address = lhsRow(f, w, gather, rowStride);
+          const adjacent = gather ? i32.const(0) : i32.eq(rowStride, 4);
+          inBlocks(f, w.k, K_BLOCK, (start, depth) => {
+            const across = f.let(i32.mul(start, colStride));
+            const to = i32.add(scratch, SCRATCH.rows);
+            packRows(f, register, { to, rows, k: depth, colStride, adjacent }, (r) => {
+              const home = f.let(address(i32.add(row, r)));
+              return select(home, i32.add(home, across), home);
             });
-          },
-        );
-        if (finish !== undefined) f.do(call(finish, args, group, row, col, rows, cols, c, stride));
+            const first = i32.eqz(start);
+            f.do(call(block, scratch, at(b, start, bRow), bRow, bCol, depth, c, stride, rows, cols, first));
+          });
+        };
+        f.if(rows, () => {
+          f.if(i32.eq(group, w.groups), () => zeroRows(f, { c, stride }, rows, cols), product);
+          if (finish) f.do(call(finish, args, group, row, col, rows, cols, c, stride));
+        });
       });
     });
 
@@ -198,16 +145,11 @@ export function groupedRows({ register, gather }: GroupedOptions): GroupedRoutin
     name: `groupedMatmul rows ${register.rows}x${register.cols}${gather ? " gather" : ""}`,
     words: GROUPED_WORDS,
     extents: (shape) => groupedExtents(shape, shape.m, tileOf(shape)),
-    temporaryBytes: (shape) => shape.groups * panels(shape) * register.cols * shape.k * 4,
+    temporaryBytes: () => 0,
     steps: [
       {
-        name: "pack",
-        emit: (options) => emitPack(options, register, "k"),
-        tiles: (shape) => shape.groups * panels(shape),
-      },
-      {
         name: "product",
-        emit: emitProduct,
+        emit,
         tiles(shape) {
           const tile = tileOf(shape);
           return (divideUp(shape.m, tile.rows) + shape.groups) * divideUp(shape.n, tile.cols);
@@ -221,13 +163,12 @@ export function groupedRows({ register, gather }: GroupedOptions): GroupedRoutin
 export function groupedContract({ register, gather }: GroupedOptions): GroupedRoutine {
   const tileOf = ({ m, n, k, groups }: GroupedShape) =>
     claimTile(k, n, divideUp(m, Math.max(groups, 1)), groups, register);
-  const panels = ({ n }: GroupedShape): number => divideUp(n, register.cols);
 
-  const emitProduct = (options: EmitOptions, epilogue?: Epilogue) =>
+  const emit = (options: EmitOptions, epilogue?: Epilogue) =>
     assemble(options, (m) => {
       m.importMemory("env", "memory");
-      const block = defineBlock(m, register);
-      const finish = epilogue && defineEpilogue(m, epilogue);
+      const finish = epilogue?.define(m, GROUPED_WORDS.length);
+      const block = defineFreshBlock(m, register);
       defineRun(m, GROUPED_WORDS, (f, tile, w, { args, scratch }) => {
         const blockOf = f.let(i32.div_u(tile, w.colTiles));
         const group = f.let(i32.div_u(blockOf, w.rowTiles));
@@ -236,40 +177,24 @@ export function groupedContract({ register, gather }: GroupedOptions): GroupedRo
         const [rows, cols] = [minimum(f, w.tileRows, i32.sub(w.k, row)), minimum(f, w.tileCols, i32.sub(w.n, col))];
         const first = f.let(offsetAt(w, group, i32.const(0)));
         const count = f.let(i32.sub(offsetAt(w, i32.add(group, 1), first), first));
-        const stride = f.let(i32.shl(w.n, 2));
-        const c = f.let(i32.add(at(w.c, i32.add(i32.mul(group, w.k), row), stride), i32.shl(col, 2)));
-        const b = f.let(
-          at(
-            at(w.temporary, i32.div_u(col, i32.const(register.cols)), panelBytes(w.m, register)),
-            first,
-            i32.const(4 * register.cols),
-          ),
-        );
-        const [rowStride, colStride] = [f.let(i32.shl(w.aRow, 2)), f.let(i32.shl(w.aCol, 2))];
-        const across = f.let(i32.mul(row, colStride));
-        inBlocks(f, count, i32.const(1), (start, depth) => {
+        const { c, stride } = homeOf(f, w, scratch, epilogue, { line: i32.add(i32.mul(group, w.k), row), col });
+        const product = (): void => {
+          const [bRow, bCol] = [f.let(i32.shl(w.bRow, 2)), f.let(i32.shl(w.bCol, 2))];
+          const b = f.let(at(at(w.b, first, bRow), col, bCol));
+          const [rowStride, colStride] = [f.let(i32.shl(w.aRow, 2)), f.let(i32.shl(w.aCol, 2))];
+          const across = f.let(i32.mul(row, colStride));
           const address = lhsRow(f, w, gather, rowStride);
-          packTransposed(f, register, { to: scratch, cols: rows, depth, colStride, across }, (r) =>
-            address(i32.add(i32.add(first, start), r)),
-          );
-          const bAt = at(b, start, i32.const(4 * register.cols));
-          f.do(
-            call(
-              block,
-              scratch,
-              bAt,
-              panelBytes(w.m, register),
-              depth,
-              c,
-              stride,
-              rows,
-              cols,
-              i32.eqz(start),
-              padOf(scratch, register),
-            ),
-          );
-        });
-        if (finish !== undefined) f.do(call(finish, args, group, row, col, rows, cols, c, stride));
+          inBlocks(f, count, K_BLOCK, (start, depth) => {
+            const to = i32.add(scratch, SCRATCH.rows);
+            packTransposed(f, register, { to, cols: rows, depth, colStride, across }, (r) =>
+              address(i32.add(i32.add(first, start), r)),
+            );
+            const empty = i32.eqz(start);
+            f.do(call(block, scratch, at(b, start, bRow), bRow, bCol, depth, c, stride, rows, cols, empty));
+          });
+        };
+        f.if(count, product, () => zeroRows(f, { c, stride }, rows, cols));
+        if (finish) f.do(call(finish, args, group, row, col, rows, cols, c, stride));
       });
     });
 
@@ -277,12 +202,11 @@ export function groupedContract({ register, gather }: GroupedOptions): GroupedRo
     name: `groupedMatmul contract ${register.rows}x${register.cols}${gather ? " gather" : ""}`,
     words: GROUPED_WORDS,
     extents: (shape) => groupedExtents(shape, shape.k, tileOf(shape)),
-    temporaryBytes: (shape) => panels(shape) * register.cols * shape.m * 4,
+    temporaryBytes: () => 0,
     steps: [
-      { name: "pack", emit: (options) => emitPack(options, register, "m"), tiles: panels },
       {
         name: "product",
-        emit: emitProduct,
+        emit,
         tiles(shape) {
           const tile = tileOf(shape);
           return shape.groups * divideUp(shape.k, tile.rows) * divideUp(shape.n, tile.cols);
@@ -290,23 +214,6 @@ export function groupedContract({ register, gather }: GroupedOptions): GroupedRo
       },
     ],
   };
-}
-
-const padOf = (scratch: I32, register: RegisterTile): I32 =>
-  i32.add(scratch, scratchBytes - 4 * register.rows * register.cols);
-
-/** Runs the body on blocks of at most K_BLOCK of `total`, once if there are none: an empty sum is zero. */
-function inBlocks(f: Func, total: I32, condition: I32, body: (start: Local<"i32">, depth: Local<"i32">) => void): void {
-  const start = f.let(i32.const(0));
-  const depth = f.local("i32");
-  f.if(condition, () =>
-    f.loop((again) => {
-      f.set(depth, minimum(f, i32.sub(total, start), i32.const(K_BLOCK)));
-      body(start, depth);
-      f.set(start, i32.add(start, K_BLOCK));
-      f.brIf(again, i32.lt_s(start, total));
-    }),
-  );
 }
 
 /** The group and rows of row tile number `index`, counting each group's tiles in turn; the rows past the last offset are group number g. No rows where the bound was not reached. */
@@ -335,36 +242,41 @@ function findRows(f: Func, w: GroupedLocals, index: I32) {
   return { group, row, rows };
 }
 
-function zeroRows(f: Func, c: I32, stride: I32, rows: I32, cols: I32): void {
+function zeroRows(f: Func, { c, stride }: Home, rows: I32, cols: I32): void {
   const i = f.local("i32");
   f.for(i, 0, rows, 1, () => f.do(memory.fill(at(c, i, stride), 0, i32.shl(cols, 2))));
 }
 
-/** Packs lhs for `contract`: panels [depth][tile.rows] of its columns, one row of lhs after another. */
+/** Packs lhs for `contract`: panels [depth][tile.rows] of its columns, one row of lhs after another, so that each is found once. */
 function packTransposed(
   f: Func,
   { rows: height }: RegisterTile,
   p: { to: I32; cols: I32; depth: I32; colStride: I32; across: I32 },
   rowAt: (row: I32) => I32,
 ): void {
-  const [panel, r, home, from, to] = [f.local("i32"), f.local("i32"), f.local("i32"), f.local("i32"), f.let(p.to)];
-  f.for(panel, 0, p.cols, height, () => {
-    const whole = f.let(i32.and(i32.eq(p.colStride, 4), i32.le_s(i32.add(panel, height), p.cols)));
-    f.for(r, 0, p.depth, 1, () => {
-      f.set(home, rowAt(r));
-      f.set(from, at(i32.add(home, p.across), panel, p.colStride));
-      f.if(
-        i32.and(whole, i32.ne(home, 0)),
-        () => copyRow(f, from, to, height),
-        () => {
-          for (let i = 0; i < height; i++) {
-            f.do(f32.store(to, 0, 4 * i));
-            const exists = i32.and(i32.ne(home, 0), i32.lt_s(i32.add(panel, i), p.cols));
-            f.if(exists, () => f.do(f32.store(to, f32.load(at(from, i32.const(i), p.colStride)), 4 * i)));
-          }
-        },
-      );
-      f.set(to, i32.add(to, 4 * height));
+  const [panel, r, from, to] = [f.local("i32"), f.local("i32"), f.local("i32"), f.local("i32")];
+  const panelBytes = f.let(i32.mul(p.depth, 4 * height));
+  const start = f.let(p.to);
+  const whole = f.let(i32.mul(i32.div_s(p.cols, height), i32.mul(i32.eq(p.colStride, 4), height)));
+  f.for(r, 0, p.depth, 1, () => {
+    const home = f.let(rowAt(r));
+    const row = f.let(i32.add(home, p.across));
+    const last = f.let(select(home, whole, i32.const(0)));
+    f.set(to, start);
+    f.set(from, row);
+    f.for(panel, 0, last, height, () => {
+      copyRow(f, from, to, height);
+      f.set(from, i32.add(from, 4 * height));
+      f.set(to, i32.add(to, panelBytes));
     });
+    f.for(panel, last, p.cols, height, () => {
+      for (let i = 0; i < height; i++) {
+        f.do(f32.store(to, 0, 4 * i));
+        const exists = i32.and(i32.ne(home, 0), i32.lt_s(i32.add(panel, i), p.cols));
+        f.if(exists, () => f.do(f32.store(to, f32.load(at(row, i32.add(panel, i), p.colStride)), 4 * i)));
+      }
+      f.set(to, i32.add(to, panelBytes));
+    });
+    f.set(start, i32.add(start, 4 * height));
   });
 }

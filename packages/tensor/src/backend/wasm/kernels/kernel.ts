@@ -8,6 +8,7 @@ import {
   i32,
   select,
   v128,
+  type Callable,
   type EmitOptions,
   type Func,
   type I32,
@@ -15,6 +16,8 @@ import {
   type Module,
   type V128,
 } from "../assembler.ts";
+
+import { SCRATCH } from "./scratch.ts";
 
 /** The words of a routine by name, in the order of its argument block. */
 export type Words<W extends string> = Readonly<Record<W, number>>;
@@ -37,21 +40,37 @@ export interface Step<Shape> {
   tiles(shape: Shape): number;
 }
 
-/** Rewrites four finished elements of a row before they are seen by anyone. */
-export type Epilogue = (value: V128, context: EpilogueContext) => V128;
+/**
+ * What becomes of a product: without one, a routine stores it at `c`. With one, each finished block is left in scratch and handed over,
+ * to be stored by whoever reads it.
+ */
+export interface Epilogue {
+  /**
+   * Imports what it needs and defines a function that is called once for each block, with the words of `finish`. To be called before a
+   * module defines anything else.
+   *
+   * @param words how many words the routine has; the epilogue's own follow.
+   */
+  define(m: Module, words: number): Callable<"void">;
+}
 
-export interface EpilogueContext {
-  readonly f: Func;
-  /** The argument block; the epilogue's own words follow the routine's. */
-  readonly args: I32;
-  /** Batch item, row and first column of the four elements. */
-  readonly batch: I32;
-  readonly row: I32;
-  readonly col: I32;
-  /** Four consecutive floats from the one that belongs to `col`; at the end of a row, only those that exist. */
-  readonly load: (address: I32) => V128;
-  /** The same for a store, where an epilogue has results of its own. */
-  readonly store: (address: I32, value: V128) => void;
+/** The argument block; the batch item (or group), row, column and extents of a block; its address and the bytes between its rows. */
+export const FINISH_WORDS = {
+  args: "i32",
+  batch: "i32",
+  row: "i32",
+  col: "i32",
+  rows: "i32",
+  cols: "i32",
+  from: "i32",
+  stride: "i32",
+} as const;
+
+/** Where a block of the result is computed. */
+export interface Home {
+  readonly c: Local<"i32">;
+  /** Bytes between rows. */
+  readonly stride: Local<"i32">;
 }
 
 /** Reads the whole argument block into locals. */
@@ -99,18 +118,32 @@ export function transpose4(f: Func, rows: readonly V128[]): Local<"v128">[] {
   ].flatMap(([x, y]) => [f.let(v128.shuffle32(x!, y!, [0, 1, 4, 5])), f.let(v128.shuffle32(x!, y!, [2, 3, 6, 7]))]);
 }
 
-/** Loads and stores of one to three floats, for the ends of rows. */
-export function definePartial(m: Module) {
-  const load = m.define({ address: "i32", count: "i32" }, "v128", (f, { address, count }) => {
-    const x = f.let(v128.load32_zero(address));
-    f.if(i32.gt_s(count, 1), () => f.set(x, v128.load32_lane(address, x, 1, 4)));
-    f.if(i32.gt_s(count, 2), () => f.set(x, v128.load32_lane(address, x, 2, 8)));
-    f.return(x);
+/** Where a tile computes its block of the result: at its place in `c`, `line` rows down, or in scratch if an epilogue will read it. */
+export function homeOf(
+  f: Func,
+  w: { readonly c: I32; readonly n: I32; readonly tileCols: I32 },
+  scratch: I32,
+  epilogue: Epilogue | undefined,
+  { line, col }: { line: I32; col: I32 },
+): Home {
+  const stride = f.let(i32.shl(epilogue ? w.tileCols : w.n, 2));
+  const c = epilogue ? i32.add(scratch, SCRATCH.result) : i32.add(at(w.c, line, stride), i32.shl(col, 2));
+  return { c: f.let(c), stride };
+}
+
+/** Runs the body on blocks of at most `most` of `total`, once if there are none: an empty sum is zero. */
+export function inBlocks(
+  f: Func,
+  total: I32,
+  most: number,
+  body: (start: Local<"i32">, depth: Local<"i32">) => void,
+): void {
+  const start = f.let(i32.const(0));
+  const depth = f.local("i32");
+  f.loop((again) => {
+    f.set(depth, minimum(f, i32.sub(total, start), i32.const(most)));
+    body(start, depth);
+    f.set(start, i32.add(start, most));
+    f.brIf(again, i32.lt_s(start, total));
   });
-  const store = m.define({ address: "i32", x: "v128", count: "i32" }, "void", (f, { address, x, count }) => {
-    f.do(v128.store32_lane(address, x, 0));
-    f.if(i32.gt_s(count, 1), () => f.do(v128.store32_lane(address, x, 1, 4)));
-    f.if(i32.gt_s(count, 2), () => f.do(v128.store32_lane(address, x, 2, 8)));
-  });
-  return { load, store };
 }

@@ -2,6 +2,7 @@
 import { i32, type Func, type I32, type Local } from "../assembler.ts";
 import { at, minimum, type Routine } from "./kernel.ts";
 import type { RegisterTile } from "./panels.ts";
+import { MOST_TILE_COLS, MOST_TILE_ROWS } from "./scratch.ts";
 
 /** Strides are in elements; the result is contiguous. At most three batch dimensions; a broadcast one has stride 0. */
 export interface MatmulShape {
@@ -55,7 +56,7 @@ export const WIDE_REGISTER_TILE: RegisterTile = { rows: 6, cols: 16 };
 export const divideUp = (a: number, b: number): number => Math.ceil(a / b);
 export const batchSize = ({ batch }: MatmulShape): number => batch.reduce((a, b) => a * b, 1);
 
-/** Tiles to claim: at most 96 × 1024, shrunk while there are few, as long as each is worth claiming. */
+/** Tiles to claim, shrunk while there are few, as long as each is worth claiming. */
 export function claimTile(
   m: number,
   n: number,
@@ -64,8 +65,8 @@ export function claimTile(
   register: RegisterTile,
 ): { rows: number; cols: number } {
   const up = (x: number, unit: number): number => Math.max(divideUp(x, unit), 1) * unit;
-  let rows = Math.min(up(m, register.rows), 96);
-  let cols = Math.min(up(n, register.cols), 1024);
+  let rows = Math.min(up(m, register.rows), MOST_TILE_ROWS);
+  let cols = Math.min(up(n, register.cols), MOST_TILE_COLS);
   const few = (): boolean => batch * divideUp(m, rows) * divideUp(n, cols) < 16 && rows * cols * k > 1 << 18;
   while (few() && rows > 24) rows = up(rows / 2, register.rows);
   while (few() && cols > 4 * register.cols) cols = up(cols / 2, register.cols);

@@ -11,18 +11,15 @@ import {
   type I32,
   type Local,
   type Module,
-  type V128,
 } from "../assembler.ts";
-import { at, definePartial, minimum, transpose4, type Epilogue } from "./kernel.ts";
+import { CHUNK, SCRATCH } from "./scratch.ts";
+import { at, minimum, transpose4 } from "./kernel.ts";
 
 /** The block of the result held in registers: rows × cols, cols a multiple of 4. */
 export interface RegisterTile {
   readonly rows: number;
   readonly cols: number;
 }
-
-/** Sums over k are taken in blocks of this size, each added to the result in turn: a panel of B then fits the first-level cache. */
-export const K_BLOCK = 256;
 
 /** Copies `cols` (at most tile.cols) columns of B, k rows deep, into a panel [k][tile.cols] padded with zeros. Strides in bytes. */
 export function definePackColumns(m: Module, { cols: width }: RegisterTile): Callable<"void"> {
@@ -169,15 +166,18 @@ function interleave(f: Func, sources: readonly Local<"i32">[], target: I32): voi
   for (const source of sources) f.set(source, i32.add(source, 16));
 }
 
-/** c = a·b, or c += a·b where `first` is 0, for one register tile: a is [k][rows], b is [k][cols], c has a row stride in bytes. */
-function defineMultiply(m: Module, { rows, cols }: RegisterTile): Callable<"void"> {
+/**
+ * c = a·b, or c += a·b where `first` is 0, for the first `used` rows of a register tile: a is [k][rows], b is [k][cols], c has a
+ * row stride in bytes.
+ */
+function defineMultiply(m: Module, { rows, cols }: RegisterTile, used: number): Callable<"void"> {
   const vectors = cols / 4;
   const unroll = 4;
   return m.define(
     { a: "i32", b: "i32", k: "i32", c: "i32", stride: "i32", first: "i32" },
     "void",
     (f, { a, b, k, c, stride, first }) => {
-      const sums = Array.from({ length: rows }, () => Array.from({ length: vectors }, () => f.local("v128")));
+      const sums = Array.from({ length: used }, () => Array.from({ length: vectors }, () => f.local("v128")));
       const right = Array.from({ length: vectors }, () => f.local("v128"));
       const left = f.local("v128");
       const step = (u: number): void => {
@@ -212,7 +212,9 @@ function defineMultiply(m: Module, { rows, cols }: RegisterTile): Callable<"void
 
 /** Multiplies a block of packed rows by the packed columns beside it; `c` is the block's corner of the result, `pad` room for one register tile. */
 export function defineBlock(m: Module, tile: RegisterTile): Callable<"void"> {
-  const multiply = defineMultiply(m, tile);
+  // By how many rows are there: the last rows of a small group are not padded with work.
+  const multiply = Array.from({ length: tile.rows }, (_, i) => defineMultiply(m, tile, i + 1));
+  const whole = multiply[tile.rows - 1]!;
   const settle = defineSettle(m, tile);
   const words = {
     a: "i32",
@@ -229,25 +231,101 @@ export function defineBlock(m: Module, tile: RegisterTile): Callable<"void"> {
   return m.define(words, "void", (f, p) => {
     const [i, j, a, corner] = [f.local("i32"), f.local("i32"), f.local("i32"), f.local("i32")];
     const aBytes = f.let(i32.mul(p.k, 4 * tile.rows));
+    const wholeRows = f.let(i32.mul(i32.div_s(p.rows, tile.rows), tile.rows));
+    const rest = f.let(i32.sub(p.rows, wholeRows));
+    const product = (kernel: Callable<"void">): void => f.do(call(kernel, a, p.b, p.k, corner, p.stride, p.first));
     f.for(j, 0, p.cols, tile.cols, () => {
       f.set(a, p.a);
-      const wide = f.let(i32.le_s(i32.add(j, tile.cols), p.cols));
-      f.for(i, 0, p.rows, tile.rows, () => {
-        f.set(corner, i32.add(at(p.c, i, p.stride), i32.shl(j, 2)));
-        const whole = i32.and(wide, i32.le_s(i32.add(i, tile.rows), p.rows));
-        f.if(
-          whole,
-          () => f.do(call(multiply, a, p.b, p.k, corner, p.stride, p.first)),
-          () => {
-            f.do(call(multiply, a, p.b, p.k, p.pad, i32.const(4 * tile.cols), i32.const(1)));
-            f.do(call(settle, p.pad, corner, p.stride, i32.sub(p.rows, i), i32.sub(p.cols, j), p.first));
-          },
-        );
+      f.set(corner, i32.add(p.c, i32.shl(j, 2)));
+      const next = (): void => {
         f.set(a, i32.add(a, aBytes));
-      });
+        f.set(corner, at(corner, i32.const(tile.rows), p.stride));
+      };
+      f.if(
+        i32.le_s(i32.add(j, tile.cols), p.cols),
+        () => {
+          f.for(i, 0, wholeRows, tile.rows, () => {
+            product(whole);
+            next();
+          });
+          multiply.slice(0, -1).forEach((kernel, r) => f.if(i32.eq(rest, r + 1), () => product(kernel)));
+        },
+        () =>
+          f.for(i, 0, p.rows, tile.rows, () => {
+            f.do(call(whole, a, p.b, p.k, p.pad, i32.const(4 * tile.cols), i32.const(1)));
+            f.do(call(settle, p.pad, corner, p.stride, i32.sub(p.rows, i), i32.sub(p.cols, j), p.first));
+            next();
+          }),
+      );
       f.set(p.b, i32.add(p.b, p.panelBytes));
     });
   });
+}
+
+/**
+ * `defineBlock` for columns that are not packed yet: a tile packs them for itself, some at a time, into its scratch. For few rows, or many
+ * matrices with few rows each, that is cheaper than packing B once for all: it is read once and nothing is written back to memory.
+ */
+export function defineFreshBlock(m: Module, tile: RegisterTile): Callable<"void"> {
+  const pack = definePackChunk(m, tile);
+  const block = defineBlock(m, tile);
+  const words = {
+    scratch: "i32",
+    b: "i32",
+    rowStride: "i32",
+    colStride: "i32",
+    k: "i32",
+    c: "i32",
+    stride: "i32",
+    rows: "i32",
+    cols: "i32",
+    first: "i32",
+  } as const;
+  return m.define(words, "void", (f, p) => {
+    const [j, room] = [f.local("i32"), f.let(i32.add(p.scratch, SCRATCH.columns))];
+    const [a, pad] = [i32.add(p.scratch, SCRATCH.rows), f.let(i32.add(p.scratch, SCRATCH.pad))];
+    f.for(j, 0, p.cols, CHUNK, () => {
+      const cols = minimum(f, i32.sub(p.cols, j), i32.const(CHUNK));
+      f.do(call(pack, room, at(p.b, j, p.colStride), p.rowStride, p.colStride, cols, p.k));
+      const panelBytes = i32.mul(p.k, 4 * tile.cols);
+      const corner = i32.add(p.c, i32.shl(j, 2));
+      f.do(call(block, a, room, panelBytes, p.k, corner, p.stride, p.rows, cols, p.first, pad));
+    });
+  });
+}
+
+/** Copies at most CHUNK columns of B, k rows deep, into panels. Strides in bytes. */
+function definePackChunk(m: Module, tile: RegisterTile): Callable<"void"> {
+  const pack = definePackColumns(m, tile);
+  const rowBytes = 4 * tile.cols;
+  return m.define(
+    { to: "i32", from: "i32", rowStride: "i32", colStride: "i32", cols: "i32", k: "i32" },
+    "void",
+    (f, p) => {
+      const panelBytes = f.let(i32.mul(p.k, rowBytes));
+      /** Row by row: each is adjacent in memory. */
+      const byRows = (): void => {
+        const panels = Array.from({ length: CHUNK / tile.cols }, (_, j) => f.let(at(p.to, i32.const(j), panelBytes)));
+        const i = f.local("i32");
+        f.for(i, 0, p.k, 1, () => {
+          panels.forEach((to, j) => {
+            copyRow(f, i32.add(p.from, j * rowBytes), to, tile.cols);
+            f.set(to, i32.add(to, rowBytes));
+          });
+          f.set(p.from, i32.add(p.from, p.rowStride));
+        });
+      };
+      const byPanels = (): void => {
+        const j = f.local("i32");
+        f.for(j, 0, p.cols, tile.cols, () => {
+          const cols = minimum(f, i32.sub(p.cols, j), i32.const(tile.cols));
+          f.do(call(pack, p.to, at(p.from, j, p.colStride), p.rowStride, p.colStride, cols, p.k));
+          f.set(p.to, i32.add(p.to, panelBytes));
+        });
+      };
+      f.if(i32.and(i32.eq(p.cols, CHUNK), i32.eq(p.colStride, 4)), byRows, byPanels);
+    },
+  );
 }
 
 /** Moves what exists of a register tile from the pad to the result, by the same sums as a whole tile. */
@@ -268,46 +346,6 @@ function defineSettle(m: Module, tile: RegisterTile): Callable<"void"> {
         () => copy((from, to) => f32.add(f32.load(to), f32.load(from))),
       );
       f.set(p.pad, i32.add(p.pad, 4 * tile.cols));
-      f.set(p.c, i32.add(p.c, p.stride));
-    });
-  });
-}
-
-/** Applies an epilogue to a finished block of the result, four columns at a time, the last ones fewer. */
-export function defineEpilogue(m: Module, epilogue: Epilogue): Callable<"void"> {
-  const partial = definePartial(m);
-  const words = {
-    args: "i32",
-    batch: "i32",
-    row: "i32",
-    col: "i32",
-    rows: "i32",
-    cols: "i32",
-    c: "i32",
-    stride: "i32",
-  } as const;
-  return m.define(words, "void", (f, p) => {
-    const [end, last] = [f.let(i32.add(p.row, p.rows)), f.let(i32.add(p.col, p.cols))];
-    const [row, col, address] = [f.local("i32"), f.local("i32"), f.local("i32")];
-    const whole = f.let(i32.add(p.col, i32.and(p.cols, -4)));
-    const rest = f.let(i32.sub(last, whole));
-    f.for(row, p.row, end, 1, () => {
-      f.set(address, p.c);
-      const context = { f, args: p.args, batch: p.batch, row, col };
-      const whole4 = {
-        ...context,
-        load: (from: I32) => v128.load(from),
-        store: (to: I32, x: V128) => f.do(v128.store(to, x)),
-      };
-      f.for(col, p.col, whole, 4, () => {
-        f.do(v128.store(address, epilogue(f.let(v128.load(address)), whole4)));
-        f.set(address, i32.add(address, 16));
-      });
-      f.if(rest, () => {
-        const load = (from: I32): V128 => call(partial.load, from, rest);
-        const store = (to: I32, x: V128): void => f.do(call(partial.store, to, x, rest));
-        store(address, epilogue(f.let(load(address)), { ...context, load, store }));
-      });
       f.set(p.c, i32.add(p.c, p.stride));
     });
   });

@@ -11,7 +11,7 @@ import {
   type I32,
   type Local,
 } from "../assembler.ts";
-import { at, defineRun, type Epilogue } from "./kernel.ts";
+import { at, defineRun, homeOf, type Epilogue } from "./kernel.ts";
 import {
   batchSize,
   divideUp,
@@ -23,7 +23,6 @@ import {
   type MatmulRoutine,
   type MatmulShape,
 } from "./matmulShape.ts";
-import { defineEpilogue } from "./panels.ts";
 
 /** A tile of the plain kernel. */
 const SLIVER_TILE = 64;
@@ -44,15 +43,15 @@ export function sliverMatmul(): MatmulRoutine {
   const emit = (options: EmitOptions, epilogue?: Epilogue) =>
     assemble(options, (m) => {
       m.importMemory("env", "memory");
-      const finish = epilogue && defineEpilogue(m, epilogue);
-      defineRun(m, MATMUL_WORDS, (f, tile, w, { args }) => {
+      const finish = epilogue?.define(m, MATMUL_WORDS.length);
+      defineRun(m, MATMUL_WORDS, (f, tile, w, { args, scratch }) => {
         const { batch, row, col, rows, cols } = locate(f, tile, w);
         const bytes = (elements: I32): Local<"i32"> => f.let(i32.shl(elements, 2));
         const [aRow, aCol, bRow, bCol] = [bytes(w.aRow), bytes(w.aCol), bytes(w.bRow), bytes(w.bCol)];
-        const stride = f.let(i32.shl(w.n, 2));
         const a = f.let(at(matrixAt(f, w, "a", batch), row, aRow));
         const b = f.let(at(matrixAt(f, w, "b", batch), col, bCol));
-        const corner = f.let(i32.add(at(w.c, i32.add(i32.mul(batch, w.m), row), stride), i32.shl(col, 2)));
+        const place = { line: i32.add(i32.mul(batch, w.m), row), col };
+        const { c: corner, stride } = homeOf(f, w, scratch, epilogue, place);
         const c = f.let(corner);
         const i = f.local("i32");
         f.for(i, 0, rows, 1, () => {
@@ -70,7 +69,7 @@ export function sliverMatmul(): MatmulRoutine {
           f.set(a, i32.add(a, aRow));
           f.set(c, i32.add(c, stride));
         });
-        if (finish !== undefined) f.do(call(finish, args, batch, row, col, rows, cols, corner, stride));
+        if (finish) f.do(call(finish, args, batch, row, col, rows, cols, corner, stride));
       });
     });
   return {

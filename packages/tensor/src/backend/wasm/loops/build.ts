@@ -87,4 +87,4 @@ export function build(kernel: LoopKernel, cutTo?: number): Built {
 }
 
 /** Light code keeps more vectors in flight; heavy code would run out of registers. */
-const unrollFor = (cost: number, width: 2 | 4): number => (width === 4 && cost <= 8 ? 4 : 2);
+export const unrollFor = (cost: number, width: 2 | 4): number => (width === 4 && cost <= 8 ? 4 : 2);

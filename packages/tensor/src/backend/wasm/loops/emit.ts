@@ -1,5 +1,17 @@
 /** Writes the module of a nest. */
-import { assemble, i32, i32x4, select, v128, type Callable, type EmitOptions, type I32 } from "../assembler.ts";
+import {
+  assemble,
+  i32,
+  i32x4,
+  select,
+  v128,
+  type Callable,
+  type EmitOptions,
+  type Func,
+  type I32,
+  type Local,
+  type Module,
+} from "../assembler.ts";
 import type { MathImport } from "../math.ts";
 import { accumulator, BLOCK, identityVector, type Accumulator } from "./accumulate.ts";
 import {
@@ -24,33 +36,50 @@ import { walk, walkLanes, type Position } from "./walk.ts";
 export function emitNest(nest: Nest, options: EmitOptions): Uint8Array<ArrayBuffer> {
   return assemble(options, (m) => {
     m.importMemory("env", "memory");
-    const imports = new Map<MathImport, Callable<"f64">>();
-    for (const name of neededImports(nest)) {
-      const binary = name === "pow" || name === "mod";
-      imports.set(name, m.importFunction("math", name, binary ? ["f64", "f64"] : ["f64"], "f64"));
-    }
+    const imports = importMath(m, nest);
     m.define(
       { args: "i32", begin: "i32", end: "i32", scratch: "i32" },
       "void",
       (f, { args, begin, end, scratch }) => {
-        const word = (slot: Slot): I32 => i32.load(args, 4 * slot);
-        const ramp = f.let(i32x4.const(0));
-        for (const lane of [1, 2, 3]) f.set(ramp, i32x4.replace(ramp, lane, lane));
-        const numbers = new Map<Slot, Vector>();
-        for (const step of nest.stages.flatMap((stage) => stage.body)) {
-          if (step.op !== "number" || numbers.has(step.slot)) continue;
-          const load = step.dtype === "f64" ? v128.load64_splat : v128.load32_splat;
-          const number = f.let(load(args, 4 * step.slot, 4));
-          if (step.dtype === "bool") f.set(number, i32x4.ne(number, 0));
-          numbers.set(step.slot, number);
-        }
-        const e: Emission = { f, nest, word, numbers, ramp, scratch, import: (name) => imports.get(name)! };
+        const e = startEmission(f, nest, { args, scratch, imports });
         const tile = f.local("i32");
         f.for(tile, begin, end, 1, () => emitTile(e, tile));
       },
       "run",
     );
   });
+}
+
+type MathImports = ReadonlyMap<MathImport, Callable<"f64">>;
+
+/** Imports the functions that a nest needs. */
+export function importMath(m: Module, nest: Nest): MathImports {
+  const imports = new Map<MathImport, Callable<"f64">>();
+  for (const name of neededImports(nest)) {
+    const binary = name === "pow" || name === "mod";
+    imports.set(name, m.importFunction("math", name, binary ? ["f64", "f64"] : ["f64"], "f64"));
+  }
+  return imports;
+}
+
+/** Begins a function that runs a nest whose words are at `args`. */
+export function startEmission(
+  f: Func,
+  nest: Nest,
+  { args, scratch, imports }: { args: Local<"i32">; scratch: I32; imports: MathImports },
+): Emission {
+  const word = (slot: Slot): I32 => i32.load(args, 4 * slot);
+  const ramp = f.let(i32x4.const(0));
+  for (const lane of [1, 2, 3]) f.set(ramp, i32x4.replace(ramp, lane, lane));
+  const numbers = new Map<Slot, Vector>();
+  for (const step of nest.stages.flatMap((stage) => stage.body)) {
+    if (step.op !== "number" || numbers.has(step.slot)) continue;
+    const load = step.dtype === "f64" ? v128.load64_splat : v128.load32_splat;
+    const number = f.let(load(args, 4 * step.slot, 4));
+    if (step.dtype === "bool") f.set(number, i32x4.ne(number, 0));
+    numbers.set(step.slot, number);
+  }
+  return { f, nest, word, numbers, ramp, scratch, import: (name) => imports.get(name)! };
 }
 
 function neededImports(nest: Nest): Set<MathImport> {
@@ -118,7 +147,7 @@ function cursorsOf(stage: NestStage, cursors: Cursors): Cursors {
   return new Map([...cursors].filter(([key]) => used.has(key)));
 }
 
-const windowCursors = (e: Emission, cursors: Cursors, window: Window): Cursors =>
+export const windowCursors = (e: Emission, cursors: Cursors, window: Window): Cursors =>
   new Map([...cursors].map(([key, cursor]) => [key, cursorAt(e, e.nest.accesses[key], cursor, window)]));
 
 const isOver = (stage: NestStage, over: "row" | "outer"): boolean =>

@@ -33,12 +33,14 @@ function launchOf({ nest, words, tiles }: Built, options: EmitOptions): Launch {
   return { key: keyOf(nest, options), emit: () => emitNest(nest, options), args: words, tiles };
 }
 
-/** All that the module depends on, as text. JSON has no NaN, infinities or -0. */
-function keyOf(nest: Nest, { shared, relaxedMadd }: EmitOptions): string {
-  const text = JSON.stringify(nest, (_, value: unknown) =>
+/** All that the module depends on, as text. */
+const keyOf = (nest: Nest, { shared, relaxedMadd }: EmitOptions): string =>
+  `loop ${Number(shared)}${Number(relaxedMadd)} ${textOf(nest)}`;
+
+/** Plain data as text. JSON has no NaN, infinities or -0. */
+export const textOf = (data: object): string =>
+  JSON.stringify(data, (_, value: unknown) =>
     typeof value === "number" && (!Number.isFinite(value) || Object.is(value, -0))
       ? `${Object.is(value, -0) ? "-0" : value}`
       : value,
   );
-  return `loop ${Number(shared)}${Number(relaxedMadd)} ${text}`;
-}

@@ -5,8 +5,8 @@ import { deviceBytes, type DType, type Shape } from "../../../types.ts";
 import { emitOptions, type Features } from "../features.ts";
 import type { Routine } from "../kernels/kernel.ts";
 import type { Launch, Lowered, Word } from "../launch.ts";
+import type { FusedEpilogue } from "../loops/epilogue.ts";
 import { lowerLoop } from "../loops/lower.ts";
-import type { FusedEpilogue } from "./epilogue.ts";
 
 /**
  * The launches of one kernel as they are put together. Arrays of its own stand beside the plan's buffers, numbered after them, so that
@@ -16,7 +16,7 @@ export interface Lowering {
   /** A contiguous array of this kernel's own. */
   array(dtype: DType, shape: Shape): Operand;
   loop(kernel: LoopKernel): void;
-  /** Appends a routine's steps, the last with an epilogue if there is one. Its `temporary` is added here. */
+  /** Appends a routine's steps, the last with the epilogue. Its `temporary` is added here. */
   routine<Shape, P extends string, W extends string>(
     routine: Routine<Shape, P, W>,
     shape: Shape,
@@ -64,12 +64,11 @@ export function createLowering(plan: Plan, features: Features): Lowering {
           ? resolve({ kind: "buffer", buffer: at.buffer, offset: at.view.offset }, 0)
           : { kind: "int", value: 0 };
       });
-      if (epilogue) args.push(...epilogue.words);
+      args.push(...(epilogue?.words.map((word) => resolve(word, 0)) ?? []));
       for (const step of routine.steps) {
-        const finish = step === routine.steps.at(-1) ? epilogue : undefined;
-        const key = `${routine.name}: ${step.name}${finish ? ` ${finish.key}` : ""}`;
-        const emit = (): Uint8Array => step.emit(options, finish?.emit(routine.words.length));
-        launches.push({ key, emit, args, tiles: step.tiles(shape) });
+        const then = step === routine.steps.at(-1) ? epilogue : undefined;
+        const key = `${routine.name}: ${step.name}${then ? ` ${then.key}` : ""}`;
+        launches.push({ key, emit: () => step.emit(options, then), args, tiles: step.tiles(shape) });
       }
     },
     finish: () => ({ launches, temporaries }),

@@ -1,12 +1,12 @@
-import type { Instruction, Operand, Plan, RoutineKernel, Store } from "../../../schedule/plan.ts";
+import type { Instruction, Operand, RoutineKernel, Store } from "../../../schedule/plan.ts";
 import { stridesOf } from "../../../shape.ts";
 import type { DType } from "../../../types.ts";
 import { groupedContract, groupedRows, type GroupedRoutine, type GroupedShape } from "../kernels/groupedMatmul.ts";
 import { chooseMatmul } from "../kernels/matmul.ts";
 import { REGISTER_TILE, WIDE_REGISTER_TILE, type MatmulShape } from "../kernels/matmulShape.ts";
 import { scalarGroupedContract, scalarGroupedRows, scalarMatmul, type ScalarElement } from "../kernels/scalar.ts";
+import { fuseEpilogue, type FusedEpilogue } from "../loops/epilogue.ts";
 import { collapseBatch, mostBatchAxes } from "./batch.ts";
-import { fuseEpilogue, type FusedEpilogue } from "./epilogue.ts";
 import { createLowering, type Lowering } from "./lowering.ts";
 import type { LowerRoutine } from "./routine.ts";
 
@@ -33,7 +33,7 @@ export const matmul: LowerRoutine<"matmul"> = (kernel, plan, features) => {
   };
   const routine =
     kernel.dtype === "f32" ? chooseMatmul(shape, features.wide) : scalarMatmul(scalarElement(kernel.dtype));
-  storeThrough(own, kernel, plan, (c, fused) => own.routine(routine, shape, { a: lhs, b: rhs, c }, fused));
+  storeThrough(own, kernel, (c, epilogue) => own.routine(routine, shape, { a: lhs, b: rhs, c }, epilogue));
   return own.finish();
 };
 
@@ -63,8 +63,8 @@ export const groupedMatmul: LowerRoutine<"groupedMatmul"> = (kernel, plan, featu
       : kernel.dtype === "f32"
         ? groupedContract(packed)
         : scalarGroupedContract(scalarElement(kernel.dtype));
-  storeThrough(own, kernel, plan, (c, fused) =>
-    own.routine(routine, shape, { a: lhs, b: rhs, c, offsets, index: inPacking }, fused),
+  storeThrough(own, kernel, (c, epilogue) =>
+    own.routine(routine, shape, { a: lhs, b: rhs, c, offsets, index: inPacking }, epilogue),
   );
   return own.finish();
 };
@@ -74,23 +74,20 @@ const matrixStrides = ({ view }: Operand): { row: number; col: number } => {
   return { row, col };
 };
 
-type Place = Pick<Operand, "buffer" | "view">;
-
 /**
- * Has `product` store its sums where they are wanted: if that is all the epilogue does, in its buffer; else, if lanes can do the
- * epilogue, with that fused; else in an array that a loop reads.
+ * Lets `product` store where the epilogue would, if that is all the epilogue does; else hands it the epilogue, to be applied block by block;
+ * or, where that cannot be done, lets it store into an array that the epilogue then reads.
  */
 function storeThrough(
   own: Lowering,
   kernel: RoutineKernel,
-  plan: Plan,
-  product: (c: Place, fused?: FusedEpilogue) => void,
+  product: (c: Pick<Operand, "buffer" | "view"> | undefined, epilogue?: FusedEpilogue) => void,
 ): void {
   const { shape, dtype, epilogue, name } = kernel;
   const plain = plainStore(kernel);
   if (plain) return product(plain);
-  const fused = dtype === "f32" ? fuseEpilogue(kernel, plan) : undefined;
-  if (fused) return product(fused.inPlace ?? own.array(dtype, shape), fused);
+  const fused = dtype === "f32" ? fuseEpilogue(kernel) : undefined;
+  if (fused) return product(undefined, fused);
   const c = own.array(dtype, shape);
   product(c);
   const body = epilogue.body.map((step): Instruction =>

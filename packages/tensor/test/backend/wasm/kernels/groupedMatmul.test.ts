@@ -1,8 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { f32x4, i32x4 } from "../../../../src/backend/wasm/assembler.ts";
-import { groupedContract, groupedRows, type GroupedShape } from "../../../../src/backend/wasm/kernels/groupedMatmul.ts";
+import { f32, i32 } from "../../../../src/backend/wasm/assembler.ts";
+import {
+  GROUPED_WORDS,
+  groupedContract,
+  groupedRows,
+  type GroupedShape,
+} from "../../../../src/backend/wasm/kernels/groupedMatmul.ts";
 import { REGISTER_TILE, WIDE_REGISTER_TILE } from "../../../../src/backend/wasm/kernels/matmulShape.ts";
-import { random, randoms, runRoutine, type RunOptions } from "./harness.ts";
+import { random, randoms, runRoutine, storing, type RunOptions } from "./harness.ts";
 
 const OFFSETS: Record<string, number[]> = {
   "even groups": [0, 50, 100, 150, 200],
@@ -124,7 +129,11 @@ describe.each(["rows", "contract"] as const)("%s", (mode) => {
     const { n } = p.shape;
     const rows = mode === "rows" ? p.shape.m : p.shape.k;
     const got = run(mode, p, REGISTER_TILE, {
-      epilogue: (x, { row }) => f32x4.add(x, f32x4.convert_i32x4_s(i32x4.splat(row))),
+      epilogue: storing(
+        { words: GROUPED_WORDS },
+        (group, row) => (mode === "rows" ? row : i32.add(i32.mul(group, rows), row)),
+        (x, { row }) => f32.add(x, f32.convert_i32_s(row)),
+      ),
     });
     naive(mode, p).forEach((want, i) => {
       const row = Math.floor(i / n) % rows;

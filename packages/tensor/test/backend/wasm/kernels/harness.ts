@@ -1,7 +1,7 @@
 /** Runs a routine as the program does: argument block, scratch, temporary, its steps in order, each step's tiles in any split. */
-import type { EmitOptions } from "../../../../src/backend/wasm/assembler.ts";
+import { f32, i32, type EmitOptions, type Expr, type I32 } from "../../../../src/backend/wasm/assembler.ts";
 import { detectFeatures } from "../../../../src/backend/wasm/features.ts";
-import type { Epilogue, Routine } from "../../../../src/backend/wasm/kernels/kernel.ts";
+import { at, FINISH_WORDS, type Epilogue, type Routine } from "../../../../src/backend/wasm/kernels/kernel.ts";
 import { scratchBytes } from "../../../../src/backend/wasm/launch.ts";
 import { mathImports } from "../../../../src/backend/wasm/math.ts";
 
@@ -72,6 +72,36 @@ export function runRoutine<S, P extends string, W extends string, D extends Data
   new Uint8Array(output.data.buffer).set(bytes);
   return output.data;
 }
+
+/** An epilogue that stores each element, changed, at a row of the result counted from `line`. */
+export const storing = (
+  routine: { readonly words: readonly string[] },
+  line: (batch: I32, row: I32) => I32,
+  change: (value: Expr<"f32">, at: { word: (index: number) => I32; batch: I32; row: I32; col: I32 }) => Expr<"f32">,
+): Epilogue => ({
+  define: (m, words) =>
+    m.define(FINISH_WORDS, "void", (f, p) => {
+      const [i, j] = [f.local("i32"), f.local("i32")];
+      const word = (index: number): I32 => i32.load(p.args, 4 * index);
+      f.for(i, 0, p.rows, 1, () =>
+        f.for(j, 0, p.cols, 1, () => {
+          const place = {
+            word: (k: number) => word(words + k),
+            batch: p.batch,
+            row: i32.add(p.row, i),
+            col: i32.add(p.col, j),
+          };
+          const value = f.let(f32.load(at(at(p.from, i, p.stride), j, 4)));
+          const row = at(
+            word(routine.words.indexOf("c")),
+            line(p.batch, place.row),
+            i32.shl(word(routine.words.indexOf("n")), 2),
+          );
+          f.do(f32.store(at(row, place.col, 4), change(value, place)));
+        }),
+      );
+    }),
+});
 
 let state = 1;
 /** Uniform on [-1, 1), the same every run. */

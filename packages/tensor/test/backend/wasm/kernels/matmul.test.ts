@@ -1,17 +1,20 @@
 import { describe, expect, test } from "vitest";
-import { f32x4, i32, i32x4 } from "../../../../src/backend/wasm/assembler.ts";
-import { chooseMatmul, packedMatmul } from "../../../../src/backend/wasm/kernels/matmul.ts";
+import { f32, i32 } from "../../../../src/backend/wasm/assembler.ts";
+import { at } from "../../../../src/backend/wasm/kernels/kernel.ts";
+import { chooseMatmul, freshMatmul, packedMatmul } from "../../../../src/backend/wasm/kernels/matmul.ts";
 import {
   REGISTER_TILE,
   WIDE_REGISTER_TILE,
   type MatmulShape,
 } from "../../../../src/backend/wasm/kernels/matmulShape.ts";
 import { sliverMatmul } from "../../../../src/backend/wasm/kernels/sliverMatmul.ts";
-import { random, randoms, runRoutine, type RunOptions } from "./harness.ts";
+import { random, randoms, runRoutine, storing, type RunOptions } from "./harness.ts";
 
 const routines = {
   packed: packedMatmul(REGISTER_TILE),
   "packed for 256 bits": packedMatmul(WIDE_REGISTER_TILE),
+  fresh: freshMatmul(REGISTER_TILE),
+  "fresh for 256 bits": freshMatmul(WIDE_REGISTER_TILE),
   sliver: sliverMatmul(),
 };
 
@@ -128,8 +131,11 @@ describe.each(Object.entries(routines))("%s", (_, routine) => {
         const [a, b] = [operand(layout, m, k, []), operand(layout, k, n, [])];
         const extra = [randoms(n)];
         const shape: MatmulShape = { batch: [], m, n, k, a, b };
-        const epilogue: RunOptions["epilogue"] = (x, { args, col, load }) =>
-          f32x4.add(x, load(i32.add(i32.load(args, 4 * routine.words.length), i32.shl(col, 2))));
+        const epilogue = storing(
+          routine,
+          (_, row) => row,
+          (x, { word, col }) => f32.add(x, f32.load(at(word(0), col, 4))),
+        );
         runRoutine(
           routine,
           shape,
@@ -155,11 +161,14 @@ describe.each(Object.entries(routines))("%s", (_, routine) => {
         { name: "c", data: new Float32Array(2 * m * n) },
         {
           extra: [bias],
-          epilogue: (value, { args, batch, row, col, load }) => {
-            const shift = load(i32.add(i32.load(args, 4 * routine.words.length), i32.shl(col, 2)));
-            const place = f32x4.convert_i32x4_s(i32x4.splat(i32.add(i32.mul(batch, 1000), row)));
-            return f32x4.add(f32x4.mul(value, 2), f32x4.add(shift, place));
-          },
+          epilogue: storing(
+            routine,
+            (batch, row) => i32.add(i32.mul(batch, m), row),
+            (value, { word, batch, row, col }) => {
+              const place = f32.convert_i32_s(i32.add(i32.mul(batch, 1000), row));
+              return f32.add(f32.mul(value, 2), f32.add(f32.load(at(word(0), col, 4)), place));
+            },
+          ),
         },
       );
       const want = naive(shape, x, y).map(({ value, scale }, i) => {
@@ -196,7 +205,7 @@ test("the register tile does not change a bit", () => {
   }
 });
 
-test("vectors and slivers are not packed, matrices are", () => {
+test("a matrix is packed beforehand only where many rows share it", () => {
   const shape = (m: number, n: number, k: number): MatmulShape => ({
     batch: [],
     m,
@@ -207,7 +216,8 @@ test("vectors and slivers are not packed, matrices are", () => {
   });
   expect(chooseMatmul(shape(1, 512, 512), false).steps.length).toBe(1);
   expect(chooseMatmul(shape(512, 1, 512), false).steps.length).toBe(1);
-  expect(chooseMatmul(shape(64, 64, 64), true).steps.length).toBe(2);
+  expect(chooseMatmul(shape(64, 64, 64), true).steps.length).toBe(1);
+  expect(chooseMatmul(shape(512, 64, 64), true).steps.length).toBe(2);
 });
 
 test("random shapes and layouts agree with the definition", () => {

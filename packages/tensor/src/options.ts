@@ -1,4 +1,4 @@
-import { ConfigError } from "@switchyard/tensor";
+import { ConfigError } from "./errors.ts";
 
 /** What a value must be, and whether it is. */
 export interface Rule {
@@ -12,6 +12,10 @@ export const positiveInteger: Rule = {
   must: "a positive integer",
   holds: (value) => Number.isInteger(value) && (value as number) > 0,
 };
+export const wholeNumber: Rule = {
+  must: "an integer of at least 0",
+  holds: (value) => Number.isSafeInteger(value) && (value as number) >= 0,
+};
 export const nonNegative: Rule = {
   must: "a number of at least 0",
   holds: (value) => isNumber(value) && value >= 0,
@@ -23,6 +27,7 @@ export const fraction: Rule = {
 };
 export const finiteNumber: Rule = { must: "a finite number", holds: isNumber };
 export const flag: Rule = { must: "true or false", holds: (value) => typeof value === "boolean" };
+export const aFunction: Rule = { must: "a function", holds: (value) => typeof value === "function" };
 export const oneOf = (...names: readonly string[]): Rule => ({
   must: `one of ${names.map((name) => `"${name}"`).join(", ")}`,
   holds: (value) => names.includes(value as string),

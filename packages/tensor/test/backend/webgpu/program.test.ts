@@ -1,0 +1,45 @@
+import { expect, test } from "vitest";
+import { makeProgram, type Program } from "../../../src/backend/webgpu/program.ts";
+import { softmax, tensor, type Tensor } from "../../../src/index.ts";
+import { createScheduler } from "../../../src/schedule/schedule.ts";
+
+const constraints = { workgroupBytes: 32_768, alignment: 256 };
+
+function programOf(...roots: readonly Tensor[]): Program {
+  const { plan } = createScheduler()({ roots: roots.map((t) => t.node), donated: new Set() });
+  return makeProgram(plan, constraints);
+}
+
+const at = (...shape: number[]): Tensor =>
+  tensor(new Float32Array(shape.reduce((a, b) => a * b, 1)), { shape, device: "cpu" });
+const codes = (program: Program): string[] => program.dispatches.map(({ code }) => code);
+
+test("another shape of the same graph needs no other code", () => {
+  const graph = (rows: number, inner: number, columns: number): Program =>
+    programOf(
+      softmax(at(rows, inner).matmul(at(inner, columns)).add(at(columns)).gelu(), -1),
+      at(rows, inner).transpose().cumsum(1),
+    );
+  expect(codes(graph(36, 44, 52))).toEqual(codes(graph(40, 48, 64)));
+});
+
+test("extents, strides and numbers are parameters, not code", () => {
+  const program = programOf(at(1234, 77).slice([3, 777], [5, 50]).mul(0.8125).sum(1));
+  for (const code of codes(program)) for (const n of ["1234", "774", "0.8125"]) expect(code).not.toContain(n);
+  expect(program.parameters.words).toContain(774);
+  expect(program.parameters.numbers).toHaveLength(1);
+});
+
+test("scratch that is not needed at one time shares memory", () => {
+  let x = at(64, 64);
+  for (let i = 0; i < 12; i++) x = x.matmul(at(64, 64));
+  expect(programOf(x).slots).toHaveLength(2);
+});
+
+test("each dispatch binds a buffer once, so that none is both read and written", () => {
+  const x = at(40, 40);
+  for (const { bindings } of programOf(x.matmul(x).add(x), softmax(x, -1)).dispatches) {
+    const written = bindings.filter((b) => b.write).map((b) => b.buffer);
+    expect(bindings.filter((b) => written.includes(b.buffer))).toHaveLength(written.length);
+  }
+});
