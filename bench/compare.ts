@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { startContestant, type Contestant } from "./runner/contestant.ts";
+import type { ContestantKind } from "./runner/contestants.ts";
 import { describeMachine, machineLine } from "./runner/machine.ts";
 import { drop, measure, type Trial } from "./runner/measure.ts";
 import { printed } from "./runner/report.ts";
@@ -79,13 +80,7 @@ async function compare(): Promise<void> {
   }
 }
 
-const kindIn = (tree: string, options: { readonly revectorize?: boolean }) => ({
-  command: process.execPath,
-  args: [
-    "--conditions=source",
-    "--no-warnings",
-    join(tree, "bench/runner/host.ts"),
-    join(tree, "bench/peers/switchyard/peer.ts"),
-  ],
-  options,
-});
+function kindIn(tree: string, options: { readonly revectorize?: boolean }): ContestantKind {
+  const [host, peer] = ["runner/host.ts", "peers/switchyard/peer.ts"].map((path) => join(tree, "bench", path));
+  return { command: process.execPath, args: ["--conditions=source", "--no-warnings", host, peer], options };
+}

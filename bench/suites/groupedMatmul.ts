@@ -67,4 +67,4 @@ export const groupedMatmul: Suite = {
     ),
 };
 
-const mostCompiled = 8;
+const mostCompiled = 64;

@@ -2,6 +2,8 @@ import { readFileSync } from "node:fs";
 import { defaultDevice, init } from "@jax-js/jax";
 import type { Peer } from "../../tasks.ts";
 import { arithmetic } from "./arithmetic.ts";
+import { languageModel } from "./languageModel.ts";
+import { mixture } from "./mixture.ts";
 
 // The package does not export its own description, which lies beside its code.
 const description = new URL("../package.json", import.meta.resolve("@jax-js/jax"));
@@ -13,5 +15,5 @@ export const peer: Peer = {
     await init("wasm");
     return { version, backend: defaultDevice("wasm") };
   },
-  tasks: arithmetic,
+  tasks: { ...arithmetic, ...mixture, ...languageModel },
 };

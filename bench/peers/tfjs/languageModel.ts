@@ -4,11 +4,13 @@ import type { StepSizes, TaskMakers } from "../../tasks.ts";
 import { languageModelParameters, streamOfBatch } from "../parameters.ts";
 import type { TensorFlow } from "./load.ts";
 import { mixtureLayer } from "./mixture.ts";
+import { productOf } from "./product.ts";
 import { drawn } from "./ready.ts";
 
 /** The language model of `../switchyard/languageModel.ts`. One-hot products stand in for gathers, which have no gradient on wasm. */
 export function languageModel(tf: TensorFlow) {
   const layer = mixtureLayer(tf);
+  const product = productOf(tf);
 
   function build(sizes: StepSizes, seed: number) {
     const { vocab, dim, layers, heads, context, batch, k } = sizes;
@@ -39,7 +41,7 @@ export function languageModel(tf: TensorFlow) {
     const normed = (name: string, x: Tensor2D): Tensor2D =>
       x.mul(x.square().mean(-1, true).add(1e-5).rsqrt()).mul(p(name));
     const attention = (i: number, x: Tensor2D): Tensor2D => {
-      const qkv = tf.split(tf.matMul(x, p(`layers.${i}.attention.qkv`) as Tensor2D), 3, -1);
+      const qkv = tf.split(product(x, p(`layers.${i}.attention.qkv`) as Tensor2D), 3, -1);
       const [q, key, v] = qkv.map((t) => t.reshape([batch, context, heads, width]).transpose([0, 2, 1, 3]));
       const scores = tf
         .matMul(rotate(q), rotate(key), false, true)
@@ -49,18 +51,18 @@ export function languageModel(tf: TensorFlow) {
         .matMul(tf.softmax(scores), v)
         .transpose([0, 2, 1, 3])
         .reshape([batch * context, dim]);
-      return tf.matMul(heard as Tensor2D, p(`layers.${i}.attention.out`) as Tensor2D);
+      return product(heard as Tensor2D, p(`layers.${i}.attention.out`) as Tensor2D);
     };
     const loss = (tokens: Int32Array, targets: Int32Array): Tensor => {
       const oneHot = (ids: Int32Array): Tensor2D => tf.oneHot(tf.tensor1d(ids, "int32"), vocab) as Tensor2D;
-      let x = tf.matMul(oneHot(tokens).cast("float32"), p("embedding.table") as Tensor2D) as Tensor2D; // [B·S, D]
+      let x = product(oneHot(tokens).cast("float32"), p("embedding.table") as Tensor2D) as Tensor2D; // [B·S, D]
       for (let i = 0; i < layers; i++) {
         x = x.add(attention(i, normed(`layers.${i}.attentionNorm`, x)));
         const names = ["router.gate", "experts.w1", "experts.w3", "experts.w2"] as const;
         const [gate, w1, w3, w2] = names.map((name) => p(`layers.${i}.moe.${name}`));
         x = x.add(layer(normed(`layers.${i}.norm`, x), [gate, w1, w3, w2], k));
       }
-      const logits = tf.matMul(normed("norm", x), p("head.weight") as Tensor2D);
+      const logits = product(normed("norm", x), p("head.weight") as Tensor2D);
       return tf
         .logSoftmax(logits)
         .mul(oneHot(targets))

@@ -1,6 +1,7 @@
 import type { GradSaveFunc, Tensor, Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";
 import type { TaskMakers } from "../../tasks.ts";
 import type { TensorFlow } from "./load.ts";
+import { productOf } from "./product.ts";
 import { drawn, taskOf, valueAndPullback } from "./ready.ts";
 
 /** The weights of a layer: `gate [D, E]`, `w1` and `w3` `[E, D, H]`, `w2 [E, H, D]`. */
@@ -12,6 +13,7 @@ export type LayerWeights = readonly [gate: Tensor, w1: Tensor, w3: Tensor, w2: T
  */
 export function mixtureLayer(tf: TensorFlow) {
   const { gather } = tf;
+  const product = productOf(tf);
 
   /** `x[index]`, whose gradient gathers by `back` and adds up runs of `k`. */
   const move = (x: Tensor2D, index: Tensor1D, back: Tensor1D, k: number): Tensor2D =>
@@ -28,7 +30,7 @@ export function mixtureLayer(tf: TensorFlow) {
     })(x) as Tensor2D;
 
   return (x: Tensor2D, [gate, w1, w3, w2]: LayerWeights, k: number): Tensor2D => {
-    const logits = tf.matMul(x, gate as Tensor2D); // [T, E]
+    const logits = product(x, gate as Tensor2D); // [T, E]
     const [tokens, experts] = logits.shape;
     const { chosen, sizes, token, row, order } = routeOnHost(logits.dataSync() as Float32Array, tokens, experts, k);
     const values = Array.from({ length: k }, (_, j) => {
@@ -44,8 +46,8 @@ export function mixtureLayer(tf: TensorFlow) {
     ); // an expert's rows each
     const [a, b, c] = [w1, w3, w2].map((w) => tf.unstack(w) as Tensor2D[]);
     const outputs = active.map((e, i) => {
-      const inner = tf.matMul(rows[i], a[e]);
-      return tf.matMul(inner.mul(inner.sigmoid()).mul(tf.matMul(rows[i], b[e])), c[e]) as Tensor2D;
+      const inner = product(rows[i], a[e]);
+      return product(inner.mul(inner.sigmoid()).mul(product(rows[i], b[e])), c[e]) as Tensor2D;
     });
     const back = move(tf.concat(outputs), rowOf, orderOf, 1); // [T·k, D], by token
     return back.reshape([tokens, k, x.shape[1]]).mul(weights.expandDims(2)).sum(1);
@@ -78,6 +80,7 @@ function routeOnHost(logits: Float32Array, tokens: number, experts: number, k: n
 
 export function mixture(tf: TensorFlow) {
   const layer = mixtureLayer(tf);
+  const product = productOf(tf);
   const layerInputs = (dim: number, hidden: number, experts: number, tokens: number, seed: number): Tensor[] => [
     drawn(tf, [tokens, dim], seed, 0),
     drawn(tf, [dim, experts], seed, 1, dim ** -0.5),
@@ -106,8 +109,8 @@ export function mixture(tf: TensorFlow) {
       ];
       const ct = drawn(tf, [tokens, dim], seed, 5);
       const f = (x: Tensor, w1: Tensor, w3: Tensor, w2: Tensor): Tensor => {
-        const inner = tf.matMul(x, w1);
-        return tf.matMul(inner.mul(inner.sigmoid()).mul(tf.matMul(x, w3)), w2);
+        const inner = product(x, w1);
+        return product(inner.mul(inner.sigmoid()).mul(product(x, w3)), w2);
       };
       const make = () => {
         const [y, [dx, dw1, dw3, dw2]] = valueAndPullback(tf, f, inputs, ct);
