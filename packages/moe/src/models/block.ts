@@ -64,7 +64,7 @@ export function block<P, R extends Routing>(options: BlockOptions<P, R>): Block<
   const dense = feedForward({ dim, hidden, activation, outStd: residual * hidden ** -0.5 });
   const sparse = moe && mixture({ ...moe, dim, hidden, activation });
   return {
-    start: attending.start,
+    start: (batch, context) => attending.start(batch, context),
     init(key) {
       const [attentionKey, innerKey] = random.split(key, 2);
       return {
