@@ -12,6 +12,10 @@ export const positiveInteger: Rule = {
   must: "a positive integer",
   holds: (value) => Number.isInteger(value) && (value as number) > 0,
 };
+export const wholeNumber: Rule = {
+  must: "an integer of at least 0",
+  holds: (value) => Number.isInteger(value) && (value as number) >= 0,
+};
 export const nonNegative: Rule = {
   must: "a number of at least 0",
   holds: (value) => isNumber(value) && value >= 0,

@@ -11,7 +11,14 @@ import {
   type Key,
   type Tensor,
 } from "@switchyard/tensor";
-import { checkOptions, nonNegative, positiveInteger, requireOptions, type Rule } from "@switchyard/tensor/graph";
+import {
+  checkOptions,
+  nonNegative,
+  positiveInteger,
+  requireOptions,
+  wholeNumber,
+  type Rule,
+} from "@switchyard/tensor/graph";
 import type { LanguageModel } from "./model.ts";
 
 export interface SamplingOptions {
@@ -49,10 +56,7 @@ const tokenIds: Rule = {
 export function generate<P>(model: LanguageModel<P>, params: P, options: GenerateOptions): AsyncIterable<number> {
   checkOptions("generate", options, {
     prompt: tokenIds,
-    maxTokens: {
-      must: "an integer of at least 0",
-      holds: (value) => Number.isInteger(value) && (value as number) >= 0,
-    },
+    maxTokens: wholeNumber,
     temperature: nonNegative,
     topK: positiveInteger,
     topP: probability,

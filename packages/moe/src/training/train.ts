@@ -10,6 +10,7 @@ import {
   requireOptions,
   type Rule,
   valueNode,
+  wholeNumber,
 } from "@switchyard/tensor/graph";
 import type { Model } from "../models/model.ts";
 import { checkpointOfStep, keepOnly, loadCheckpoint, loadTraining, saveCheckpoint, stepsIn } from "./checkpoint.ts";
@@ -93,7 +94,7 @@ function checkTrain<P, B, A extends { readonly loss: Tensor }, S>(options: Train
     data: aFunction,
     optimizer: anObject,
     steps: positiveInteger,
-    seed: aSeed,
+    seed: wholeNumber,
     evaluate: anObject,
     checkpoint: anObject,
     resume: flag,
@@ -119,10 +120,6 @@ const aModel: Rule = {
     aFunction.holds((value as { loss: unknown }).loss),
 };
 const aPath: Rule = { must: "a path", holds: (value) => typeof value === "string" && value !== "" };
-const aSeed: Rule = {
-  must: "an integer of at least 0",
-  holds: (value) => Number.isSafeInteger(value) && (value as number) >= 0,
-};
 
 /** What a step computes, written but not run. */
 interface Prepared<P, A, S> {

@@ -1,6 +1,6 @@
 import type { Backend } from "../backend/backend.ts";
 import { ConfigError, DeviceError } from "../errors.ts";
-import { checkOptions, flag, positiveInteger } from "../options.ts";
+import { checkOptions, flag, wholeNumber } from "../options.ts";
 import { setDebugLines } from "../provenance.ts";
 import { checkDevice, type DeviceName, type DType } from "../types.ts";
 import { ledgerOf } from "./memory.ts";
@@ -42,7 +42,7 @@ let chosen: DeviceName = "wasm";
  * @throws {ConfigError} if a device already runs with other options.
  */
 export async function init(device: DeviceName | readonly DeviceName[], options: InitOptions = {}): Promise<DeviceName> {
-  checkOptions("init", options, { debug: flag, threads: positiveInteger, revectorize: flag, relaxedSimd: flag });
+  checkOptions("init", options, { debug: flag, threads: wholeNumber, revectorize: flag, relaxedSimd: flag });
   const reasons: string[] = [];
   for (const name of typeof device === "string" ? [device] : device) {
     checkDevice("init", name);
