@@ -9,6 +9,8 @@ export interface MemoryTrace {
     readonly liveBytes: number;
     readonly liveTensors: number;
     readonly residentMiB: number;
+    /** Of JavaScript objects, collected or not. */
+    readonly heapMiB: number;
   }[];
   readonly peakBytes: number;
   readonly seconds: number;
@@ -35,12 +37,13 @@ for (let step = 1; step <= steps; step++) {
   await realize([value, nextParams, nextState], newcomer ? {} : { donate: [params, state] });
   [params, state] = [nextParams, nextState];
   if (!newcomer) value.dispose();
-  if (step % (steps / 20) === 0) sample(step);
+  if (step % (steps / 200) === 0) sample(step);
 }
 
 function sample(step: number): void {
   const { liveBytes, liveTensors } = memory();
-  samples.push({ step, liveBytes, liveTensors, residentMiB: process.memoryUsage.rss() / 2 ** 20 });
+  const { rss, heapUsed } = process.memoryUsage();
+  samples.push({ step, liveBytes, liveTensors, residentMiB: rss / 2 ** 20, heapMiB: heapUsed / 2 ** 20 });
 }
 
 const { peakBytes } = memory();

@@ -19,11 +19,11 @@ export const memory: Suite = {
       tables: [
         {
           title: "After so many steps",
-          columns: ["loop", "steps", "live tensors", "live KiB", "resident MiB"],
+          columns: ["loop", "steps", "live tensors", "live KiB", "JavaScript heap MiB", "resident MiB"],
           rows: traces.flatMap(([name, { samples }]) =>
-            [0, 4, 9, 14, 19].map((i) => {
-              const { step, liveTensors, liveBytes, residentMiB } = samples[i];
-              return [name, step, liveTensors, liveBytes / 1024, residentMiB];
+            [9, 49, 99, 149, 199].map((i) => {
+              const { step, liveTensors, liveBytes, heapMiB, residentMiB } = samples[i];
+              return [name, step, liveTensors, liveBytes / 1024, heapMiB, residentMiB];
             }),
           ),
         },
@@ -42,7 +42,9 @@ export const memory: Suite = {
         title: "Resident memory",
         unit: "MiB",
         bars: traces.flatMap(([name, { samples }]) =>
-          samples.map(({ step, residentMiB }) => ({ group: name, label: `${step}`, value: residentMiB })),
+          samples
+            .filter((_, i) => i % 10 === 9)
+            .map(({ step, residentMiB }) => ({ group: name, label: `${step}`, value: residentMiB })),
         ),
       },
       notes: [
@@ -55,12 +57,12 @@ export const memory: Suite = {
 };
 
 function liveRange({ samples }: MemoryTrace): number {
-  const live = samples.slice(5).map(({ liveBytes }) => liveBytes);
+  const live = samples.slice(50).map(({ liveBytes }) => liveBytes);
   return Math.max(...live) - Math.min(...live);
 }
 
 /** Percent. */
 function growth({ samples }: MemoryTrace): number {
   const resident = samples.map(({ residentMiB }) => residentMiB);
-  return 100 * (median(resident.slice(15)) / median(resident.slice(5, 10)) - 1);
+  return 100 * (median(resident.slice(150)) / median(resident.slice(50, 100)) - 1);
 }

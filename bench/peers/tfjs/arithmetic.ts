@@ -2,17 +2,9 @@ import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { drawOffsets } from "../../runner/random.ts";
 import type { TaskMakers } from "../../tasks.ts";
 import type { TensorFlow } from "./load.ts";
-import { drawn, taskOf } from "./ready.ts";
+import { drawn, taskOf, valueAndPullback } from "./ready.ts";
 
 export function arithmetic(tf: TensorFlow) {
-  /** A function's value, and its gradients under a cotangent. `grads` alone would hide the value that the forward pass makes. */
-  function valueAndPullback(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], ct: Tensor): [Tensor, Tensor[]] {
-    let y!: Tensor;
-    const grads = tf.grads((...inner: Tensor[]) => (y = tf.keep(f(...inner))))(xs, ct);
-    const value = tf.clone(y);
-    y.dispose();
-    return [value, grads];
-  }
   const layerNorm = (x: Tensor, scale: Tensor, shift: Tensor): Tensor => {
     const { mean, variance } = tf.moments(x, -1, true);
     return x.sub(mean).mul(variance.add(1e-5).rsqrt()).mul(scale).add(shift);
@@ -27,7 +19,7 @@ export function arithmetic(tf: TensorFlow) {
     softmax({ rows, cols }, seed) {
       const [x, ct] = [drawn(tf, [rows, cols], seed, 0), drawn(tf, [rows, cols], seed, 1)];
       const make = () => {
-        const [y, [dx]] = valueAndPullback((t) => tf.softmax(t), [x], ct);
+        const [y, [dx]] = valueAndPullback(tf, (t) => tf.softmax(t), [x], ct);
         return { y, dx };
       };
       return taskOf(tf, make, [x, ct]);
@@ -36,7 +28,7 @@ export function arithmetic(tf: TensorFlow) {
       const [x, ct] = [drawn(tf, [rows, cols], seed, 0), drawn(tf, [rows, cols], seed, 1)];
       const [scale, shift] = [tf.ones([cols]), tf.zeros([cols])];
       const make = () => {
-        const [y, [dx, dscale, dshift]] = valueAndPullback(layerNorm, [x, scale, shift], ct);
+        const [y, [dx, dscale, dshift]] = valueAndPullback(tf, layerNorm, [x, scale, shift], ct);
         return { y, dx, dscale, dshift };
       };
       return taskOf(tf, make, [x, ct, scale, shift]);
@@ -44,7 +36,7 @@ export function arithmetic(tf: TensorFlow) {
     gelu({ size }, seed) {
       const [x, ct] = [drawn(tf, [size], seed, 0), drawn(tf, [size], seed, 1)];
       const make = () => {
-        const [y, [dx]] = valueAndPullback(gelu, [x], ct);
+        const [y, [dx]] = valueAndPullback(tf, gelu, [x], ct);
         return { y, dx };
       };
       return taskOf(tf, make, [x, ct]);

@@ -1,14 +1,14 @@
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
-import type * as TensorFlowCore from "@tensorflow/tfjs-core";
+import type * as tfjs from "@tensorflow/tfjs-core";
 import { buildSync } from "esbuild";
 // The types of the methods that operations also are.
 import type {} from "@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops.js";
 
 const require = createRequire(import.meta.url);
 
-export type TensorFlow = typeof TensorFlowCore;
+export type TensorFlow = typeof tfjs;
 
 /**
  * TensorFlow.js core with its gradients and one backend. What npm resolves in Node has no gradients registered, and its modules import

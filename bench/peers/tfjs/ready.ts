@@ -25,3 +25,17 @@ export const taskOf = (tf: TensorFlow, make: () => { [name: string]: Tensor }, i
   },
   end: () => tf.dispose([...inputs]),
 });
+
+/** A function's value, and its gradients under a cotangent. `grads` alone would hide the value that the forward pass makes. */
+export function valueAndPullback(
+  tf: TensorFlow,
+  f: (...xs: Tensor[]) => Tensor,
+  xs: Tensor[],
+  ct: Tensor,
+): [Tensor, Tensor[]] {
+  let y!: Tensor;
+  const grads = tf.grads((...inner: Tensor[]) => (y = tf.keep(f(...inner))))(xs, ct);
+  const value = tf.clone(y);
+  y.dispose();
+  return [value, grads];
+}

@@ -18,7 +18,7 @@ export interface PathClass {
 
 export interface GradPart<P> {
   readonly class: PathClass;
-  /** A tree like the parameters, zeros where no path of the class leads. */
+  /** A tree like the parameters, zeros where no path of the class leads: the same tensor in every part. */
   readonly grads: P;
 }
 
@@ -44,9 +44,10 @@ export const gradParts =
     const traced = traceLoss("gradParts", f, params, rest);
     const parts = partsOf(traced, options);
     const classes = new Set(parts.flatMap((byClass) => [...byClass.keys()]));
-    const leaves = treeLeaves(params);
+    // Most classes end at few parameters: one tensor of zeros serves all the others.
+    const zeros = treeLeaves(params).map(zerosLike);
     return [...classes].map((cls) => {
-      const grads = parts.map((byClass, i) => byClass.get(cls) ?? zerosLike(leaves[i]));
+      const grads = parts.map((byClass, i) => byClass.get(cls) ?? zeros[i]);
       return { class: cls, grads: treeUnflatten(traced.variables.structure, grads) };
     });
   };

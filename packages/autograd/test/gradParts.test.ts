@@ -97,6 +97,12 @@ test("the part of a term with weight zero is exactly zero", async () => {
   expect(noise.map(Math.abs)).toEqual([0, 0, 0, 0]);
 });
 
+test("where no path leads, all parts share one tensor of zeros: many classes take no more memory", () => {
+  const apart = (p: Params): Tensor => term("a", p.w.sum()).add(term("b", p.w.sin().sum())).add(p.v.sum());
+  const parts = gradParts(apart)(params());
+  expect(part(parts, { term: "a" }).v).toBe(part(parts, { term: "b" }).v);
+});
+
 test("further arguments come before the options, and an object that is no options is an argument", async () => {
   const f = (p: Params, batch: { marks: Tensor } | { x: number }): Tensor =>
     ("x" in batch ? p.w.mul(batch.x) : p.w).sum();

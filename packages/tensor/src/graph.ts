@@ -23,6 +23,7 @@ export {
   wholeNumber,
   type Rule,
   type Rules,
+  wholeNumber,
 } from "./options.ts";
 export { tensorLike } from "./creation.ts";
 export { tensorsIn } from "./realizeTree.ts";

@@ -14,7 +14,7 @@ export const positiveInteger: Rule = {
 };
 export const wholeNumber: Rule = {
   must: "an integer of at least 0",
-  holds: (value) => Number.isInteger(value) && (value as number) >= 0,
+  holds: (value) => Number.isSafeInteger(value) && (value as number) >= 0,
 };
 export const nonNegative: Rule = {
   must: "a number of at least 0",

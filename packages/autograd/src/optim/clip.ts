@@ -1,13 +1,13 @@
-import { ConfigError, div, GradientError, maximum, type Tensor } from "@switchyard/tensor";
+import { ConfigError, div, maximum, tensor, type Tensor } from "@switchyard/tensor";
 import { isFloat } from "@switchyard/tensor/graph";
 import { treeLeaves, treeMap } from "../tree.ts";
 
-/** The Euclidean norm of all float tensors of a tree together: a scalar. @throws {GradientError} if there are none. */
+/** The Euclidean norm of all float tensors of a tree together: a scalar, 0 if there are none. */
 export function globalNorm(tree: unknown): Tensor {
   const squares = treeLeaves(tree)
     .filter((x) => isFloat(x.dtype))
     .map((x) => x.square().sum());
-  if (squares.length === 0) throw new GradientError("globalNorm: the tree has no float tensor, so it has no norm");
+  if (squares.length === 0) return tensor(0);
   return squares.reduce((sum, x) => sum.add(x.cast(sum.dtype))).sqrt();
 }
 

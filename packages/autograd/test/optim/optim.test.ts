@@ -280,6 +280,11 @@ describe("clipByGlobalNorm", () => {
   test("leaves smaller ones as they are, bit for bit", async () => {
     expect(await clipByGlobalNorm(grads, 7).b[0].toArray()).toEqual([0, 4]);
   });
+  test("of a tree without floats is that tree, and its norm 0", async () => {
+    const none = { step: 3, ids: tensor([1, 2], { dtype: "i32" }) };
+    expect(await globalNorm(none).item()).toBe(0);
+    expect(await clipByGlobalNorm(none, 1).ids.toArray()).toEqual([1, 2]);
+  });
   test("of zeros are zeros", async () => {
     expect(await clipByGlobalNorm([tensor([0, 0])], 1)[0].toArray()).toEqual([0, 0]);
   });

@@ -11,4 +11,5 @@ export const exists: typeof node.exists = unavailable;
 export const remove: typeof node.remove = unavailable;
 export const writeAtomically: typeof node.writeAtomically = unavailable;
 export const writeDirectoryAtomically: typeof node.writeDirectoryAtomically = unavailable;
+export const standing: typeof node.standing = unavailable;
 export const joinPath: typeof node.joinPath = (...parts) => parts.join("/");

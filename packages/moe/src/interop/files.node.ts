@@ -43,24 +43,43 @@ export async function writeAtomically(path: string, bytes: Uint8Array): Promise<
   });
 }
 
-/** Writes a directory of files so that it is there whole or not at all. One that is there already is replaced. */
+/**
+ * Writes a directory of files so that it is there whole or not at all. One that is there already is replaced: it is put aside
+ * for the moment in which neither has the name, and `standing` finds it if the process dies in that moment.
+ */
 export async function writeDirectoryAtomically(path: string, files: ReadonlyMap<string, Uint8Array>): Promise<void> {
   const draft = draftOf(path);
-  const old = `${draft}.old`;
-  await published(path, draft, async () => {
-    await mkdir(draft, { recursive: true });
-    for (const [name, bytes] of files) await writeDurably(join(draft, name), bytes);
-    if (await exists(path)) await rename(path, old);
-    await rename(draft, path);
-    await remove(old);
-  });
+  const aside = asideOf(path);
+  try {
+    await published(path, draft, async () => {
+      await mkdir(draft, { recursive: true });
+      for (const [name, bytes] of files) await writeDurably(join(draft, name), bytes);
+      if (await exists(path)) {
+        await remove(aside);
+        await rename(path, aside);
+      }
+      await rename(draft, path);
+      await remove(aside);
+    });
+  } catch (error) {
+    if ((await standing(path)) === aside) await rename(aside, path);
+    throw error;
+  }
+}
+
+/** Where a directory lies that `writeDirectoryAtomically` wrote: under its name, or aside, if a later write died half-way. */
+export async function standing(path: string): Promise<string> {
+  const aside = asideOf(path);
+  return !(await exists(path)) && (await exists(aside)) ? aside : path;
 }
 
 /** Joins parts of a path. */
 export const joinPath = join;
 
 /** Beside the target, so that the rename stays within one file system; hidden, so that nobody takes it for a result. */
-const draftOf = (path: string): string => join(dirname(path), `.${basename(path)}.${randomUUID().slice(0, 8)}`);
+const hidden = (path: string, suffix: string): string => join(dirname(path), `.${basename(path)}.${suffix}`);
+const draftOf = (path: string): string => hidden(path, randomUUID().slice(0, 8));
+const asideOf = (path: string): string => hidden(path, "old");
 
 async function published(path: string, draft: string, write: () => Promise<void>): Promise<void> {
   try {

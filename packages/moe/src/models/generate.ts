@@ -87,6 +87,7 @@ async function* tokensFrom<P>(
     for (let i = 0; i < maxTokens; i++) {
       const tokens = tensor([fed], { dtype: "i32" });
       const { logits, cache: grown } = model.step(params, tokens, cache);
+      if (i === 0) checkIds(prompt, logits.shape[2]);
       const last = logits.slice(0, -1); // [V]
       const token = sampleToken(last, sampling, key && random.fold(key, i));
       const [id] = await Promise.all([token.item(), realize(grown, { donate: [cache, tokens] })]);
@@ -103,6 +104,13 @@ async function* tokensFrom<P>(
   } finally {
     await realize([], { donate: cache });
   }
+}
+
+/** @throws {ConfigError} for an id that the model has no logit for, which it would read as nothing. */
+function checkIds(ids: readonly number[], vocab: number): void {
+  const unknown = ids.find((id) => id >= vocab);
+  if (unknown !== undefined)
+    throw new ConfigError(`generate: the prompt has the token ${unknown} but the model knows 0 to ${vocab - 1}`);
 }
 
 /**

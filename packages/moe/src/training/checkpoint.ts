@@ -88,6 +88,8 @@ async function loadPart<T>(dir: string, part: Part, like: T): Promise<T> {
 }
 
 const stepName = /^step-(\d+)$/;
+/** A checkpoint by its step, or a draft of one. */
+const partOfRun = /^(step-\d+|\.step-\d+\..+)$/;
 
 /** Where the checkpoint after a number of steps lies in a run's directory. */
 export const checkpointOfStep = (dir: string, steps: number): string => files.joinPath(dir, `step-${steps}`);
@@ -99,13 +101,16 @@ export async function stepsIn(dir: string): Promise<number[]> {
   return steps.toSorted((a, b) => a - b);
 }
 
-/** Removes a run's checkpoints but for one. */
+/** Removes a run's checkpoints but for one, and drafts of others that a process left when it was killed. */
 export async function keepOnly(dir: string, steps: number): Promise<void> {
-  for (const other of await stepsIn(dir)) if (other !== steps) await files.remove(checkpointOfStep(dir, other));
+  const kept = checkpointOfStep("", steps);
+  for (const name of await files.listDirectory(dir))
+    if (partOfRun.test(name) && name !== kept) await files.remove(files.joinPath(dir, name));
 }
 
 async function newestCheckpoint(dir: string): Promise<string> {
-  if (await files.exists(files.joinPath(dir, manifestName))) return dir;
+  const at = await files.standing(dir);
+  if (await files.exists(files.joinPath(at, manifestName))) return at;
   const newest = (await stepsIn(dir)).at(-1);
   if (newest === undefined) throw new ConfigError(`${dir} holds no checkpoint`);
   return checkpointOfStep(dir, newest);

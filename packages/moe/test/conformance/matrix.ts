@@ -56,6 +56,18 @@ function line(node: string, threads: number, mode: Mode, verdict: string): void 
   );
 }
 
+/** Of vitest's report, what is read here. */
+interface SuiteReport {
+  readonly numPassedTests: number;
+  readonly testResults: readonly {
+    readonly assertionResults: readonly {
+      readonly status: string;
+      readonly title: string;
+      readonly failureMessages: readonly string[];
+    }[];
+  }[];
+}
+
 /** The suite in vitest. @returns how many tests passed, or what failed. */
 async function suite(node: string, mode: Mode, options: InitOptions): Promise<string> {
   const file = join(cache, "suite.json");
@@ -66,11 +78,11 @@ async function suite(node: string, mode: Mode, options: InitOptions): Promise<st
     SWITCHYARD_WASM: JSON.stringify(options),
   });
   if (!existsSync(file)) return `FAILED suite: ${errors.trim().split("\n").at(-1)}`;
-  const { numPassedTests: passed, numFailedTests: failed } = JSON.parse(readFileSync(file, "utf8")) as {
-    numPassedTests: number;
-    numFailedTests: number;
-  };
-  return code === 0 ? `suite ${passed} passed` : `FAILED suite: ${passed} passed, ${failed} failed, exit code ${code}`;
+  const { numPassedTests: passed, testResults } = JSON.parse(readFileSync(file, "utf8")) as SuiteReport;
+  const failed = testResults.flatMap(({ assertionResults }) => assertionResults.filter((t) => t.status === "failed"));
+  if (code === 0) return `suite ${passed} passed`;
+  const why = failed.map(({ title, failureMessages }) => `\n  ${title}: ${failureMessages.join("\n").slice(0, 2000)}`);
+  return `FAILED suite: ${passed} passed, ${failed.length} failed, exit code ${code}${why.join("")}\n `;
 }
 
 /** All results' bits in eight digits. */

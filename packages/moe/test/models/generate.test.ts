@@ -70,6 +70,7 @@ describe("generate", () => {
       { prompt: new Array<number>(9).fill(1) },
       /9 tokens but the context is 8; give its last 8/,
     ],
+    ["half a token", { maxTokens: 2.5 }, /maxTokens must be an integer of at least 0, got 2.5/],
     ["no key to draw with", { key: undefined }, /needs a key/],
     ["a negative temperature", { temperature: -1 }, /temperature must be a number of at least 0/],
     ["a top-p above 1", { topP: 1.5 }, /topP must be a number above 0, up to 1/],
@@ -78,6 +79,12 @@ describe("generate", () => {
     const act = () => generate(model, params, { prompt: [1], maxTokens: 1, key: random.key(0), ...options });
     expect(act).toThrow(ConfigError);
     expect(act).toThrow(message);
+  });
+
+  test("a token that the model does not know is a ConfigError, not nothing", async () => {
+    await expect(collect({ prompt: [1, 7] })).rejects.toThrow(
+      new ConfigError("generate: the prompt has the token 7 but the model knows 0 to 6"),
+    );
   });
 
   test("takes any model of the interface", async () => {

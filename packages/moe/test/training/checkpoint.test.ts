@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConfigError, FormatError, init, random, tensor, zeros } from "@switchyard/tensor";
@@ -72,6 +72,18 @@ describe("a checkpoint", () => {
     await expect(saveCheckpoint(at, { gone })).rejects.toThrow(/disposed/);
     expect((await loadCheckpoint(at, like())).kind).toBe("tiny");
     expect(await readdir(dir)).toEqual(["a"]);
+  });
+
+  test("a kill at the moment of replacement leaves the checkpoint before, and the next write goes well", async () => {
+    const at = join(dir, "a");
+    await saveCheckpoint(at, params());
+    await rename(at, join(dir, ".a.old")); // what the writer does before the new one gets the name
+    await cp(join(dir, ".a.old"), join(dir, ".a.12345678"), { recursive: true }); // its draft
+    expect((await loadCheckpoint(at, like())).kind).toBe("tiny");
+    await saveCheckpoint(at, { ...params(), kind: "next" });
+    await saveCheckpoint(at, { ...params(), kind: "last" });
+    expect((await loadCheckpoint(at, like())).kind).toBe("last");
+    expect((await readdir(dir)).toSorted()).toEqual([".a.12345678", "a"]);
   });
 
   test("tensors beyond those asked for are left alone", async () => {

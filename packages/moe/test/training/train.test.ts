@@ -150,11 +150,12 @@ describe("train", () => {
     await expect(train({ ...options, resume: true, seed: 3 }).finish()).rejects.toThrow(/has the seed 0, not 3/);
   });
 
-  test("a draft that a kill left behind is no checkpoint", async () => {
+  test("a draft that a kill left behind is no checkpoint, and goes with the next one", async () => {
     await writeFile(join(dir, ".step-4.12345678"), "");
-    await expect(train({ ...lineOptions, checkpoint: { dir, every: 2 }, resume: true }).finish()).rejects.toThrow(
-      ConfigError,
-    );
+    const options = { ...lineOptions, checkpoint: { dir, every: 2 } };
+    await expect(train({ ...options, resume: true }).finish()).rejects.toThrow(ConfigError);
+    await train(options).finish();
+    expect(await readdir(dir)).toEqual(["step-5"]);
   });
 
   test("a loss that is not finite ends the run by name of the step, and the last good checkpoint stays", async () => {

@@ -30,8 +30,8 @@ export interface KernelRun {
 }
 
 /**
- * A device. Work happens in the order it was asked for: memory freed after `run` may be handed out again at once, and a
- * `read` sees every run before it.
+ * A device. Work happens in the order it was asked for, so memory freed after `run` may be handed out again at once. A `read`
+ * is asked for when the run that makes the elements is done, and nothing is written over them until it has them.
  */
 export interface Backend {
   readonly dtypes: readonly DType[];

@@ -42,7 +42,7 @@ let chosen: DeviceName = "wasm";
  * @throws {ConfigError} if a device already runs with other options.
  */
 export async function init(device: DeviceName | readonly DeviceName[], options: InitOptions = {}): Promise<DeviceName> {
-  checkOptions("init", options, { debug: flag, threads: wholeNumber, revectorize: flag, relaxedSimd: flag });
+  checkOptions("init", options, { debug: flag, threads: wholeNumber, relaxedSimd: flag, revectorize: flag });
   const reasons: string[] = [];
   for (const name of typeof device === "string" ? [device] : device) {
     checkDevice("init", name);

@@ -2,6 +2,7 @@ import { internal } from "../errors.ts";
 import type { Spec } from "../primitives/primitive.ts";
 import { sizeOf } from "../shape.ts";
 import type { DType } from "../types.ts";
+import { readsOf, storesOf } from "./access.ts";
 import { needed } from "./body.ts";
 import type { Op } from "./canonical.ts";
 import type { Draft, StageDraft } from "./draft.ts";
@@ -40,23 +41,6 @@ export function finishPlan(outline: Outline): Plan {
     kernels.push(kernel);
   }
   return assemble(kernels.reverse(), outline);
-}
-
-const bodiesOf = (kernel: Kernel): (readonly Instruction[])[] =>
-  kernel.kind === "routine" ? [kernel.epilogue.body] : kernel.stages.map((s) => s.body);
-
-const storesOf = (kernel: Kernel): Store[] =>
-  kernel.kind === "routine"
-    ? [...kernel.epilogue.stores]
-    : kernel.stages.flatMap((s) => (s.kind === "map" ? s.stores : []));
-
-/** The buffers that a kernel reads. */
-function readsOf(kernel: Kernel): number[] {
-  const loads = bodiesOf(kernel).flatMap((body) =>
-    body.flatMap((i) => (i.op === "load" || i.op === "gather" ? [i.buffer] : [])),
-  );
-  if (kernel.kind === "loop") return loads;
-  return [...loads, ...kernel.operands.map((o) => o.buffer), ...(kernel.rows ? [kernel.rows.buffer] : [])];
 }
 
 /** The kernel of a draft with the stores that are wanted, or undefined if none is. */

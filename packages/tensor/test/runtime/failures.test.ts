@@ -15,7 +15,7 @@ import {
 } from "../../src/index.ts";
 import { backendOf } from "../../src/runtime/devices.ts";
 
-const unhandled = vi.fn();
+const unhandled = vi.fn<(reason: unknown) => void>();
 beforeEach(async () => {
   await init("wasm", { threads: 1 });
   process.on("unhandledRejection", unhandled);

@@ -9,6 +9,7 @@ import type { Block } from "./freeLists.ts";
 import { createHeap } from "./memory.ts";
 import { createModules } from "./modules.ts";
 import { createPlanRunner, type PlanRunnerOptions } from "./planRunner.ts";
+import { revectorize } from "./revectorize.ts";
 import { layout } from "./walker.ts";
 
 const mostThreads = 16;
@@ -21,11 +22,11 @@ const reserved = barrierAddress + layout.barrierWords * 4;
  * SIMD kernels emitted at run time, on worker threads over one shared memory. Without `SharedArrayBuffer` (a page that is not
  * cross-origin isolated) everything runs on the calling thread.
  *
- * @throws {DeviceError} where WebAssembly has no SIMD, or lacks what the options ask for.
+ * @throws {DeviceError} where WebAssembly has no SIMD, lacks what the options ask for, or has wrong numbers under `revectorize`.
  * @throws {ConfigError} if `threads` is not an integer from 0 (the calling thread only) up.
  */
 export async function wasmBackend(options: InitOptions): Promise<Backend> {
-  if (options.revectorize) revectorize();
+  if (options.revectorize) await revectorize((features) => createParts(features, 0));
   const features = detectFeatures(options);
   if (!features.simd) throw new DeviceError("wasm: this engine has no WebAssembly SIMD; use the cpu device");
   const workers = features.threads ? threadCount(options.threads) : 0;
@@ -49,26 +50,10 @@ function threadCount(asked = Math.min(mostThreads, processors())): number {
 const processors = (): number =>
   globalThis.navigator?.hardwareConcurrency ?? process.getBuiltinModule("node:os").availableParallelism();
 
-/**
- * V8 fuses adjacent 128-bit operations into 256-bit ones under this flag, in modules compiled after it is set.
- *
- * @throws {DeviceError} if this Node was built without it: V8 would only print that it knows no such flag.
- */
-function revectorize(): void {
-  if (typeof process === "undefined" || !process.versions?.node)
-    throw new ConfigError("init: revectorize is an option of Node; a page cannot set it");
-  const built: Readonly<Record<string, unknown>> = process.config.variables;
-  if (!built.v8_enable_wasm_simd256_revec)
-    throw new DeviceError(`wasm: Node ${process.version} was built without revectorization; init without revectorize`);
-  process.getBuiltinModule("node:v8").setFlagsFromString("--experimental-wasm-revectorize");
-}
-
 function createBackend(parts: PlanRunnerOptions): Backend {
   const { heap, executor, features } = parts;
   const schedule = createScheduler();
   const runner = createPlanRunner(parts);
-  /** How many reads of a block are under way: nothing may be written over what they will copy. */
-  const readers = new Map<Block, number>();
 
   return {
     dtypes: ["f32", "f64", "i32", "u32", "bool"],
@@ -76,7 +61,7 @@ function createBackend(parts: PlanRunnerOptions): Backend {
     run(request) {
       const { plan, leaves, numbers } = schedule(request);
       const blocks = leaves.map((leaf) => leaf.allocation as Block);
-      const { roots, done } = runner.run({ plan, leaves: blocks, numbers, kept: readers });
+      const { roots, done } = runner.run({ plan, leaves: blocks, numbers });
       return { allocations: roots, done };
     },
     upload(data, dtype) {
@@ -84,15 +69,7 @@ function createBackend(parts: PlanRunnerOptions): Backend {
       heap.write(block, data, dtype);
       return block;
     },
-    async read(allocation, dtype, size) {
-      const block = allocation as Block;
-      readers.set(block, (readers.get(block) ?? 0) + 1);
-      await executor.drained();
-      const left = readers.get(block)! - 1;
-      if (left > 0) readers.set(block, left);
-      else readers.delete(block);
-      return heap.read(block, dtype, size);
-    },
+    read: async (allocation, dtype, size) => heap.read(allocation as Block, dtype, size),
     free: (allocation) => executor.free(allocation as Block),
     onKernel(listener) {
       executor.onTimes =

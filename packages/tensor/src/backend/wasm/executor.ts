@@ -18,10 +18,9 @@ export interface Executor {
   readonly submit: (program: Program, bindings: Binding) => Promise<void>;
   /** Told the times of every step from now on, until it is undefined again. */
   onTimes: ((program: Program, microseconds: readonly number[]) => void) | undefined;
-  /** Settles when everything submitted so far is done, well or badly. */
-  readonly drained: () => Promise<void>;
   /** Gives memory back; what is in flight may still use it. */
   readonly free: (block: Block) => void;
+  /** Ends the workers when everything submitted so far is done, well or badly. */
   readonly shutdown: () => Promise<void>;
 }
 
@@ -108,10 +107,9 @@ export function createExecutor({ heap, modules, workers, barrier }: ExecutorOpti
     threads: Math.max(1, workers),
     submit,
     onTimes: undefined,
-    drained: () => flights.at(-1)?.done.catch(() => {}) ?? Promise.resolve(),
     free: (block) => heap.free(block, posted),
     async shutdown() {
-      await self.drained();
+      await flights.at(-1)?.done.catch(() => {});
       await threads?.terminate();
     },
   };

@@ -13,8 +13,6 @@ export interface PlanRun {
   /** By position among the plan's leaves. */
   readonly leaves: readonly Block[];
   readonly numbers: readonly number[];
-  /** Leaves that must keep their elements even where the plan would write over them. */
-  readonly kept?: ReadonlyMap<Block, unknown>;
 }
 
 export interface PlanResult {
@@ -48,7 +46,7 @@ export function createPlanRunner({ heap, modules, executor, features }: PlanRunn
     return program;
   }
 
-  function run({ plan, leaves, numbers, kept }: PlanRun): PlanResult {
+  function run({ plan, leaves, numbers }: PlanRun): PlanResult {
     const program = programOf(plan);
     const fresh: Block[] = [];
     const claim = (bytes: number): Block => {
@@ -65,8 +63,7 @@ export function createPlanRunner({ heap, modules, executor, features }: PlanRunn
       const { source, size, dtype } = plan.buffers[buffer];
       if (source.kind === "temporary") return 0;
       if (source.kind === "leaf") return leafOf(buffer).address;
-      const over = source.reuses === undefined ? undefined : leafOf(source.reuses);
-      const block = over && !kept?.has(over) ? over : claim(size * deviceBytes(dtype));
+      const block = source.reuses === undefined ? claim(size * deviceBytes(dtype)) : leafOf(source.reuses);
       roots[source.index] = block;
       return block.address;
     };

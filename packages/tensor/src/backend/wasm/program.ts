@@ -1,8 +1,9 @@
 import { internal } from "../../errors.ts";
+import { readsOf, storesOf } from "../../schedule/access.ts";
 import type { Kernel, Plan } from "../../schedule/plan.ts";
 import { deviceBytes, type DType } from "../../types.ts";
 import { costOf, type Cost } from "../../schedule/cost.ts";
-import { accessOf, createBarriers, workOf, type Place } from "./access.ts";
+import { createBarriers, workOf, type Place } from "./barriers.ts";
 import { planArena } from "./arena.ts";
 import type { Launch, Lowered, Word } from "./launch.ts";
 import type { Views } from "./memory.ts";
@@ -111,9 +112,9 @@ function stepsOf(plan: Plan, lowered: readonly Lowered[], arena: Arena, numberOf
   });
   const needsBarrier = createBarriers();
   return lowered.flatMap(({ launches }, kernel) => {
-    const { reads, writes } = accessOf(plan.kernels[kernel]);
-    const written = [...[...writes].map((b) => places[b]), ...arena.ofTemporary[kernel]];
-    const read = [...reads].map((b) => places[b]);
+    const stored = new Set(storesOf(plan.kernels[kernel]).map((store) => store.buffer));
+    const written = [...[...stored].map((b) => places[b]), ...arena.ofTemporary[kernel]];
+    const read = [...new Set(readsOf(plan.kernels[kernel]))].map((b) => places[b]);
     const work = workOf(plan.kernels[kernel]) / launches.length;
     return launches.map((launch) => {
       const narrow = launch.tiles <= 1 || work < sharable;

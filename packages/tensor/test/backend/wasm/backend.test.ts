@@ -1,7 +1,5 @@
 import { afterEach, expect, test, vi } from "vitest";
-import { createParts, wasmBackend } from "../../../src/backend/wasm/backend.ts";
-import { detectFeatures } from "../../../src/backend/wasm/features.ts";
-import { createPlanRunner } from "../../../src/backend/wasm/planRunner.ts";
+import { wasmBackend } from "../../../src/backend/wasm/backend.ts";
 import {
   argsort,
   full,
@@ -18,7 +16,6 @@ import {
   type DeviceName,
   type Tensor,
 } from "../../../src/index.ts";
-import { routinePlan } from "./planHarness.ts";
 
 afterEach(shutdown);
 
@@ -95,29 +92,16 @@ test("what is uploaded while programs are in flight is what later programs read"
   for (const [step, sum] of sums.entries()) expect(await sum.item()).toBe(300 ** 3 * step);
 });
 
-test("a leaf that is being read keeps its elements when a plan would write over it", async () => {
-  const parts = createParts(detectFeatures(), 2);
-  const { heap, executor } = parts;
-  const { run } = createPlanRunner(parts);
-  const inputs = [
-    { shape: [2], dtype: "u32" },
-    { shape: [], dtype: "u32" },
-  ] as const;
-  const plan = routinePlan("randomBits", { shape: [2] }, inputs);
-  const reusing = {
-    ...plan,
-    buffers: plan.buffers.map((b) => (b.source.kind === "root" ? { ...b, source: { ...b.source, reuses: 0 } } : b)),
-  };
-  const leaves = inputs.map(() => heap.allocate(8, "host"));
-  heap.write(leaves[0], Uint32Array.of(1, 2), "u32");
-  const kept = run({ plan: reusing, leaves, numbers: [], kept: new Map([[leaves[0], 1]]) });
-  await kept.done;
-  expect(kept.roots[0]).not.toBe(leaves[0]);
-  expect(heap.read(leaves[0], "u32", 2)).toEqual(Uint32Array.of(1, 2));
-  const over = run({ plan: reusing, leaves, numbers: [] });
-  await over.done;
-  expect(over.roots[0]).toBe(leaves[0]);
-  await executor.shutdown();
+test("a read of what is there does not wait for work under way", async () => {
+  await init("wasm", { threads: 2 });
+  const made = await realize(noise(0, [300, 300], "wasm"));
+  let product: Tensor = made;
+  for (let i = 0; i < 30; i++) product = product.matmul(made).mul(0.01);
+  const ended: string[] = [];
+  const working = realize(product).then(() => ended.push("work"));
+  await new Promise((resolve) => setImmediate(resolve));
+  await Promise.all([working, made.data().then(() => ended.push("read"))]);
+  expect(ended).toEqual(["read", "work"]);
 });
 
 test("a read keeps its elements when the tensor is donated before it has them", async () => {

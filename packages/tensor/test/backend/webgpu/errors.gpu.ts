@@ -39,7 +39,7 @@ test("a tensor of a device that was shut down cannot be read, and the next init 
   const x = await realize(on(1, 2).add(1));
   await shutdown();
   await init("webgpu");
-  await expect(x.data()).rejects.toThrow(/shut down or lost/);
+  await expect(x.data()).rejects.toThrow(/shut down/);
   await expect(x.add(1).data()).rejects.toThrow(DeviceError);
   expect([...(await on(1, 2).add(1).data())]).toEqual([2, 3]);
 });

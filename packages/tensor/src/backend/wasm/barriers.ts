@@ -1,31 +1,5 @@
-import type { Instruction, Kernel } from "../../schedule/plan.ts";
+import type { Kernel } from "../../schedule/plan.ts";
 import { sizeOf } from "../../shape.ts";
-
-/** The buffers that a kernel reads and writes. */
-export interface Access {
-  readonly reads: ReadonlySet<number>;
-  readonly writes: ReadonlySet<number>;
-}
-
-export function accessOf(kernel: Kernel): Access {
-  const reads = new Set<number>();
-  const writes = new Set<number>();
-  const read = (body: readonly Instruction[]): void => {
-    for (const i of body) if (i.op === "load" || i.op === "gather") reads.add(i.buffer);
-  };
-  if (kernel.kind === "loop") {
-    for (const stage of kernel.stages) {
-      read(stage.body);
-      if (stage.kind === "map") for (const { buffer } of stage.stores) writes.add(buffer);
-    }
-  } else {
-    for (const { buffer } of kernel.operands) reads.add(buffer);
-    if (kernel.rows) reads.add(kernel.rows.buffer);
-    read(kernel.epilogue.body);
-    for (const { buffer } of kernel.epilogue.stores) writes.add(buffer);
-  }
-  return { reads, writes };
-}
 
 /** A stretch of memory: a piece of the arena, or an allocation that only places with the same `owner` share. */
 export interface Place {
