@@ -20,6 +20,7 @@ export {
   oneOf,
   positiveInteger,
   requireOptions,
+  wholeNumber,
   type Rule,
   type Rules,
   wholeNumber,

@@ -174,7 +174,7 @@ test.each<[string, new () => Error, RegExp, () => Promise<unknown>]>([
   [
     "threads that are none",
     ConfigError,
-    /^init: threads must be a positive integer, got -1$/,
+    /^init: threads must be an integer of at least 0, got -1$/,
     () => init("wasm", { threads: -1 }),
   ],
   [
