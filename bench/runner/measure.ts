@@ -28,7 +28,7 @@ export interface Measurement {
 }
 
 /**
- * Prepares the work with every contestant, compares their numbers with the first one's, then times them turn by turn, so that
+ * Prepares the work with every contestant, compares their numbers with the first one's, then times them turn by turn, back and forth, so that
  * a slow phase of the machine meets all. Data is fresh for each call. One whose numbers differ is not timed.
  */
 export async function measure<N extends TaskName>(
@@ -57,7 +57,7 @@ export async function measure<N extends TaskName>(
   }
   const taking = entries.filter((entry) => entry.absent === undefined);
   for (let round = 0; round < rounds; round++)
-    for (const { contestant, times } of taking)
+    for (const { contestant, times } of round % 2 === 0 ? taking : taking.toReversed())
       if (sum(times) < mostTime) times.push(...(await contestant.ask({ ask: "time", ms, atMost: 50 })));
   return entries.map(({ contestant: { name }, times, ...rest }) => ({
     contestant: name,
