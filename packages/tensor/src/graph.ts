@@ -20,7 +20,6 @@ export {
   oneOf,
   positiveInteger,
   requireOptions,
-  wholeNumber,
   type Rule,
   type Rules,
   wholeNumber,
