@@ -29,7 +29,7 @@ export async function startContestant(
   child.stdin.on("error", () => {});
   const gone = new Promise<never>((_, reject) => {
     child.once("error", reject);
-    child.once("close", (code) => reject(new Error(`${name} ended with code ${code}: ${complaint}`)));
+    child.once("close", (code, signal) => reject(new Error(`${name} ended with ${signal ?? code}: ${complaint}`)));
   });
   gone.catch(() => {});
 
@@ -46,7 +46,10 @@ export async function startContestant(
   async function ask<R extends Request>(request: R): Promise<Replies[R["ask"]]> {
     const next = reply();
     child.stdin.write(`${JSON.stringify(request)}\n`);
-    const timer = setTimeout(() => child.kill("SIGKILL"), patience);
+    const timer = setTimeout(() => {
+      complaint += ` no answer to ${request.ask} within ${patience / 1000} s`;
+      child.kill("SIGKILL");
+    }, patience);
     try {
       const { value, error } = JSON.parse(await Promise.race([next, gone])) as { value: unknown; error?: string };
       if (error !== undefined) throw new Error(`${name}: ${request.ask}: ${error}`);

@@ -52,13 +52,17 @@ export async function measure<N extends TaskName>(
       entry.difference = difference(expected, sample);
       if (!(entry.difference <= tolerance)) entry.absent = `its numbers differ by ${entry.difference.toExponential(1)}`;
     } catch (error) {
-      entry.absent = (error as Error).message.slice(0, 160).replaceAll(/\s+/g, " ");
+      entry.absent = reasonOf(error as Error);
     }
   }
   const taking = entries.filter((entry) => entry.absent === undefined);
   for (let round = 0; round < rounds; round++)
-    for (const { contestant, times } of round % 2 === 0 ? taking : taking.toReversed())
-      if (sum(times) < mostTime) times.push(...(await contestant.ask({ ask: "time", ms, atMost: 50 })));
+    for (const entry of round % 2 === 0 ? taking : taking.toReversed())
+      if (entry.absent === undefined && sum(entry.times) < mostTime)
+        await entry.contestant.ask({ ask: "time", ms, atMost: 50 }).then(
+          (times) => entry.times.push(...times),
+          (error: Error) => (entry.absent = reasonOf(error)),
+        );
   return entries.map(({ contestant: { name }, times, ...rest }) => ({
     contestant: name,
     ms: median(times),
@@ -66,6 +70,8 @@ export async function measure<N extends TaskName>(
     ...rest,
   }));
 }
+
+const reasonOf = ({ message }: Error): string => message.slice(0, 160).replaceAll(/\s+/g, " ");
 
 /** A contestant that has spent so many milliseconds sits out the remaining rounds: no suite waits for the slowest. */
 const mostTime = 3000;

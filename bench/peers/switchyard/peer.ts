@@ -1,4 +1,5 @@
-import { devices, init, profile, version } from "@switchyard/tensor";
+import { availableParallelism } from "node:os";
+import { init, profile, version } from "@switchyard/tensor";
 import type { Peer } from "../../tasks.ts";
 import { arithmetic } from "./arithmetic.ts";
 import { measureCeilings } from "./ceilings.ts";
@@ -10,13 +11,11 @@ let wide = false;
 
 /** This library on its `wasm` device. */
 export const peer: Peer = {
-  async start(options) {
-    const { threads: asked, revectorize = false } = options;
+  async start({ threads: asked, revectorize = false }) {
     await init("wasm", { ...(asked !== undefined && { threads: asked }), ...(revectorize && { revectorize }) });
-    const details = (await devices()).find(({ name }) => name === "wasm")!.details;
-    threads = details.threads as number;
+    threads = asked ?? availableParallelism();
     wide = revectorize;
-    return { version, ...details };
+    return { version, threads, revectorize };
   },
   tasks: { ...arithmetic, ...mixture, ...languageModel },
   profile: async (task) => (await profile(() => task.run())).kernels,
