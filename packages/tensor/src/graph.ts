@@ -22,7 +22,6 @@ export {
   requireOptions,
   type Rule,
   type Rules,
-  wholeNumber,
 } from "./options.ts";
 export { tensorLike } from "./creation.ts";
 export { tensorsIn } from "./realizeTree.ts";
