@@ -19,6 +19,7 @@ export {
   nonNegative,
   oneOf,
   positiveInteger,
+  wholeNumber,
   requireOptions,
   type Rule,
   type Rules,
