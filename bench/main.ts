@@ -29,5 +29,9 @@ for (const [name, suite] of Object.entries(suites)) {
     failed++;
   }
 }
-console.log(missed === 0 ? "\nEvery bar that could be measured is met." : `\n${missed} bars missed.`);
+console.log(
+  missed === 0 && failed === 0
+    ? "\nEvery bar that could be measured is met."
+    : `\n${missed} bars missed, ${failed} suites failed.`,
+);
 if (failed > 0) process.exit(1);
