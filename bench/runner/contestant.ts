@@ -15,6 +15,13 @@ export interface Contestant {
 /** Longer than any one request may take. */
 const patience = 120_000;
 
+/** The line of a process's complaint that names the error. Results are kept and shared, so it names no folder of this machine. */
+function reasonIn(complaint: string): string {
+  const lines = complaint.split("\n").filter((line) => line.trim() !== "");
+  const line = lines.find((text) => /^\w*Error\b/.test(text)) ?? lines.at(-1) ?? "it said nothing";
+  return line.replaceAll(/(file:\/\/)?(\/[^\s'":]+)+\/(?=[^\s'":/]+)/g, "");
+}
+
 /** Starts a process and the peer in it. @param cwd where its modules are found; here by default. */
 export async function startContestant(
   name: string,
@@ -29,7 +36,9 @@ export async function startContestant(
   child.stdin.on("error", () => {});
   const gone = new Promise<never>((_, reject) => {
     child.once("error", reject);
-    child.once("close", (code, signal) => reject(new Error(`${name} ended with ${signal ?? code}: ${complaint}`)));
+    child.once("close", (code, signal) =>
+      reject(new Error(`${name} ended with ${signal ?? code}: ${reasonIn(complaint)}`)),
+    );
   });
   gone.catch(() => {});
 
