@@ -117,7 +117,7 @@ async function whereTimeGoes(contestant: Contestant, found: readonly Measurement
   let ceilings: Ceilings = { gflops: 0, gigabytesPerSecond: 0 };
   for (let i = 0; i < 5; i++) {
     ceilings = higher(ceilings, (await contestant.ask({ ask: "ceilings" }))!);
-    const profiled = (await contestant.ask({ ask: "profile" }))!;
+    const profiled = (await contestant.ask({ ask: "profile", trial: 0 }))!;
     if (kernels.length === 0 || total(profiled) < total(kernels)) kernels = profiled;
   }
   const most = kernels.slice(0, 24);
