@@ -20,7 +20,8 @@ export type {
   TokenRouting,
 } from "./routing/routing.ts";
 export { softmaxTopK, type GateParams, type SoftmaxTopKOptions } from "./routing/softmaxTopK.ts";
-export { loadSafetensors, saveSafetensors, type ByteSource } from "./interop/safetensors.ts";
+export type { ByteSource } from "./interop/byteSource.ts";
+export { loadSafetensors, saveSafetensors, type SaveSafetensorsOptions } from "./interop/safetensors.ts";
 export {
   attention,
   type Attention,
