@@ -21,6 +21,10 @@ export type {
 } from "./routing/routing.ts";
 export { softmaxTopK, type GateParams, type SoftmaxTopKOptions } from "./routing/softmaxTopK.ts";
 export type { ByteSource } from "./interop/byteSource.ts";
+export { exportHf, type ExportableHf, type ExportHfOptions } from "./interop/hf/exportHf.ts";
+export { importHf, type ImportedHf } from "./interop/hf/importHf.ts";
+export { decoderConfig as hfConfig, type DecoderSizes, type HfModel, type HfParams } from "./interop/hf/decoder.ts";
+export type { HfConfig } from "./interop/hf/config.ts";
 export { loadSafetensors, saveSafetensors, type SaveSafetensorsOptions } from "./interop/safetensors.ts";
 export {
   attention,
