@@ -49,7 +49,8 @@ export {
   type NormalizationParams,
   type NormKind,
 } from "./layers/normalization.ts";
-export { generate, type GenerateOptions, type SamplingOptions } from "./models/generate.ts";
+export { generate, generateBatch, type GenerateBatchOptions, type GenerateOptions } from "./models/generate.ts";
+export type { SamplingOptions } from "./models/sampling.ts";
 export type { LanguageModel, LossOptions, Model } from "./models/model.ts";
 export type { BlockParams } from "./models/block.ts";
 export {

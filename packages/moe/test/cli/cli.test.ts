@@ -168,6 +168,22 @@ describe("switchyard train --config", () => {
   });
 });
 
+describe("switchyard export", () => {
+  test("writes a run as a Mixtral, which import reads and sample goes on with, to the same text", async () => {
+    const trained = await switchyard("train", ...small, "--activation", "swiglu", "--steps", "2", "--json");
+    const { run } = JSON.parse(trained.out.split("\n")[0]) as { run: string };
+    expect((await switchyard("export", "hf", "--run", run)).out).toMatch(
+      /^hf holds .* as MixtralForCausalLM, in F32\n$/,
+    );
+    const imported = await switchyard("import", "hf", "--to", "copy", "--json");
+    expect(JSON.parse(imported.out)).toMatchObject({ kind: "mixtral", layers: 2, context: 8, to: "copy" });
+    expect(await readdir(join(dir, "copy"))).toContain("model.safetensors");
+    const sample = ["--prompt", "It was", "--tokens", "20", "--temperature", "0"];
+    const [here, there] = await Promise.all([run, "hf"].map((at) => switchyard("sample", "--run", at, ...sample)));
+    expect(there).toEqual(here);
+  });
+});
+
 describe("bad input is one line, an exit code, and nothing written", () => {
   const home = process.cwd();
   afterAll(() => process.chdir(home));
@@ -228,6 +244,13 @@ describe("bad input is one line, an exit code, and nothing written", () => {
       /wrong\.json: steps cannot be "many": It must be an integer/,
       ["train", "--config", "wrong.json"],
     ],
+    [
+      "a run with no place in the layout",
+      1,
+      /has experts of relu with biases.*--activation swiglu/,
+      ["export", "hf2", "--run", "runs/1"],
+    ],
+    ["a directory of no model", 1, /cannot read .*config\.json/, ["import", "none"]],
     ["an empty prompt", 2, /must not be empty/, ["sample", "--prompt", ""]],
   ])("%s", async (_, code, message, args) => {
     const before = await readdir(join(dir, "runs"));
@@ -249,7 +272,7 @@ describe("switchyard", () => {
   test("without a command, or asked for help, lists its commands", async () => {
     const [plain, help] = await Promise.all([switchyard(), switchyard("--help")]);
     expect(help.code).toBe(0);
-    for (const name of ["train", "sample", "eval", "devices"])
+    for (const name of ["train", "sample", "eval", "import", "export", "devices"])
       expect(help.out).toMatch(new RegExp(`^ {2}${name}\\b`, "m"));
     expect([plain.out, plain.code]).toEqual([help.out, 0]);
   });
