@@ -23,15 +23,6 @@ export type {
   Slots,
   TokenRouting,
 } from "./routing/routing.ts";
-<<<<<<< HEAD
-export { softmaxTopK, type GateParams, type SoftmaxTopKOptions } from "./routing/softmaxTopK.ts";
-export type { ByteSource } from "./interop/byteSource.ts";
-export { exportHf, type ExportableHf, type ExportHfOptions } from "./interop/hf/exportHf.ts";
-export { importHf, type ImportedHf } from "./interop/hf/importHf.ts";
-export { decoderConfig as hfConfig, type DecoderSizes, type HfModel, type HfParams } from "./interop/hf/decoder.ts";
-export type { HfConfig } from "./interop/hf/config.ts";
-export { loadSafetensors, saveSafetensors, type SaveSafetensorsOptions } from "./interop/safetensors.ts";
-=======
 export type { GateParams } from "./routing/gate.ts";
 export { gshardTop2, type GshardTop2Options } from "./routing/gshardTop2.ts";
 export { hashRouter, type HashRouterOptions } from "./routing/hashRouter.ts";
@@ -41,8 +32,12 @@ export { sigmoidTopK, type SigmoidTopKOptions, type SigmoidTopKParams } from "./
 export { softmaxTopK, type SoftmaxTopKOptions } from "./routing/softmaxTopK.ts";
 export { switchTop1, type SwitchTop1Options } from "./routing/switchTop1.ts";
 export { updateBias, type UpdateBiasOptions } from "./routing/updateBias.ts";
-export { loadSafetensors, saveSafetensors, type ByteSource } from "./interop/safetensors.ts";
->>>>>>> main
+export type { ByteSource } from "./interop/byteSource.ts";
+export { exportHf, type ExportableHf, type ExportHfOptions } from "./interop/hf/exportHf.ts";
+export { importHf, type ImportedHf } from "./interop/hf/importHf.ts";
+export { decoderConfig as hfConfig, type DecoderSizes, type HfModel, type HfParams } from "./interop/hf/decoder.ts";
+export type { HfConfig } from "./interop/hf/config.ts";
+export { loadSafetensors, saveSafetensors, type SaveSafetensorsOptions } from "./interop/safetensors.ts";
 export {
   attention,
   type Attention,

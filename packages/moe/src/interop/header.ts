@@ -23,7 +23,7 @@ const longest = 100_000_000;
 /** How many bytes tell how long the header is. */
 export const prefixLength = 8;
 
-export const fault = (source: string, what: string): FormatError =>
+const fault = (source: string, what: string): FormatError =>
   new FormatError(`${source}: not a safetensors file: ${what}`);
 
 /**

@@ -109,7 +109,8 @@ describe("safetensors", () => {
       ...new Uint8Array(BigUint64Array.of(2n ** 32n - 1n).buffer),
       ...new Uint8Array(Int16Array.of(-32768).buffer),
       ...new Uint8Array(Uint16Array.of(65535).buffer),
-      ...[0x80, 0xff],
+      0x80,
+      0xff,
     ];
     const { tensors } = decodeSafetensors(
       fileOf(

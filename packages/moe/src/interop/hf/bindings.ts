@@ -35,7 +35,7 @@ export function shapeOf(binding: Binding): Shape {
 }
 
 /** The tensors there, with their shapes. */
-export function sourcesOf(binding: Binding): (readonly [name: string, shape: Shape])[] {
+function sourcesOf(binding: Binding): (readonly [name: string, shape: Shape])[] {
   if (binding.as === "same") return [[binding.name, binding.shape]];
   const { names, rows, columns } = binding;
   return names.map((name, i) => [name, [typeof columns === "number" ? columns : columns[i], rows]] as const);

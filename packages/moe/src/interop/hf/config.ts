@@ -17,9 +17,9 @@ export const configText = (config: HfConfig): string =>
 /** Reads numbers and flags of a config, or says what is wrong with them. */
 export interface ConfigReader {
   /** @throws {FormatError} unless the value keeps the rule; `otherwise` stands in for one that is absent or null. */
-  get<T>(name: string, rule: Rule, otherwise?: T): T;
+  readonly get: <T>(name: string, rule: Rule, otherwise?: T) => T;
   /** @throws {FormatError} unless the value is absent, null or one of these: anything else is not built here. */
-  mustBe(name: string, ...values: readonly unknown[]): void;
+  readonly mustBe: (name: string, ...values: readonly unknown[]) => void;
 }
 
 /** @param source for messages. */

@@ -26,7 +26,7 @@ export async function loadTokenizer(dir: string): Promise<HfTokenizer> {
 }
 
 /** A tokenizer from the JSON of its files. */
-export async function tokenizerOf(parts: { readonly [name: string]: unknown }, source: string): Promise<HfTokenizer> {
+async function tokenizerOf(parts: { readonly [name: string]: unknown }, source: string): Promise<HfTokenizer> {
   const { Tokenizer: Implementation } = await import("@huggingface/tokenizers");
   let inner: InstanceType<typeof Implementation>;
   try {
