@@ -37,6 +37,8 @@ export { exportHf, type ExportableHf, type ExportHfOptions } from "./interop/hf/
 export { importHf, type ImportedHf } from "./interop/hf/importHf.ts";
 export { decoderConfig as hfConfig, type DecoderSizes, type HfModel, type HfParams } from "./interop/hf/decoder.ts";
 export type { HfConfig } from "./interop/hf/config.ts";
+export { report, type ReportOptions } from "./report/report.ts";
+export type { CloseLook, RouterPart } from "./report/closeLook.ts";
 export { loadSafetensors, saveSafetensors, type SaveSafetensorsOptions } from "./interop/safetensors.ts";
 export {
   attention,
@@ -77,6 +79,7 @@ export {
 } from "./models/transformer.ts";
 export { randomBatches, successiveBatches, type BatchSizes, type TextBatch } from "./text/batches.ts";
 export { corpusOf, decodeText, type Corpus, type CorpusOptions } from "./text/corpus.ts";
+export { judgeText, type TextScores } from "./text/judgeText.ts";
 export { textEntropies, type TextEntropies } from "./text/entropy.ts";
 export { characterTokenizer, vocabularyOf, type CharacterTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 export { loadCheckpoint, saveCheckpoint } from "./training/checkpoint.ts";

@@ -4,6 +4,7 @@ import { devicesCommand } from "./devices.ts";
 import { evalCommand } from "./eval.ts";
 import { exportCommand } from "./export.ts";
 import { importCommand } from "./import.ts";
+import { reportCommand } from "./report.ts";
 import { sampleCommand } from "./sample.ts";
 import { trainCommand } from "./train.ts";
 import { failureOf } from "./usage.ts";
@@ -23,6 +24,7 @@ export async function run(args: readonly string[]): Promise<number> {
     trainCommand(),
     sampleCommand(),
     evalCommand(),
+    reportCommand(),
     importCommand(),
     exportCommand(),
     devicesCommand(),

@@ -327,7 +327,8 @@ async function showUntrained(prepared: Prepared, dir: string, reporter: TrainRep
 async function sampleOf({ model, corpus, config }: Prepared, params: CharacterModelParams, maxTokens: number) {
   const prompt = [...corpus.heldOut.subarray(0, Math.min(24, model.context))];
   const options = { prompt, maxTokens, temperature: 0.8, key: random.key(config.seed) };
-  const ids = await Array.fromAsync(generate(model, params, options));
+  const ids: number[] = [];
+  for await (const id of generate(model, params, options)) ids.push(id);
   const { tokenizer } = corpus;
   return { prompt: tokenizer.decode(prompt), text: tokenizer.decode(ids) };
 }
