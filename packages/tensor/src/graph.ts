@@ -20,6 +20,7 @@ export {
   nonNegative,
   oneOf,
   positiveInteger,
+  positiveNumber,
   wholeNumber,
   requireOptions,
   type Rule,
