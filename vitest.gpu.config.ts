@@ -14,6 +14,6 @@ const gpu = defineConfig({
 });
 
 const config = mergeConfig(shared, gpu);
-config.test!.include = ["packages/tensor/test/conformance/conformance.test.ts", "packages/tensor/test/**/*.gpu.ts"];
+config.test!.include = ["packages/tensor/test/conformance/conformance.test.ts", "packages/*/test/**/*.gpu.ts"];
 
 export default config;
