@@ -1,5 +1,6 @@
 import { DeviceError, DTypeError, GradientError, tensor, type Tensor } from "@switchyard/tensor";
 import {
+  aFunction,
   anObject,
   checkOptions,
   describe,
@@ -7,19 +8,23 @@ import {
   leafStorage,
   nonNegative,
   positiveInteger,
+  positiveNumber,
   topologicalOrder,
-  withDefaults,
   type AnyNode,
   type Rules,
 } from "@switchyard/tensor/graph";
 import {
-  checkDerivative,
   cotangents,
+  derivativeFault,
+  exactly,
   gradientOf,
   type Checking,
   type Floats,
   type GradMode,
+  type Kink,
 } from "./checkDerivative.ts";
+import { describeOrigin } from "./describeOrigin.ts";
+import { faultyRule } from "./faultyRule.ts";
 import { treeFlatten, treeLeaves, treePaths, treeUnflatten } from "./tree.ts";
 import { rejectPromise } from "./vjp.ts";
 
@@ -31,6 +36,8 @@ export interface CheckGradsOptions {
   readonly eps?: number;
   readonly rtol?: number;
   readonly atol?: number;
+  /** Called for each entry at a kink, which passes with any finite gradient: to count them, refuse them, or discard the case (`fc.pre(false)`). */
+  readonly onKink?: (kink: Kink) => void;
   /** Chooses the random projections; the same ones by default. */
   readonly key?: Tensor;
 }
@@ -41,18 +48,21 @@ const rules: Rules<CheckGradsOptions> = {
     must: 'an array of "reverse" and "forward"',
     holds: (value) => Array.isArray(value) && value.every((mode) => mode === "reverse" || mode === "forward"),
   },
-  eps: nonNegative,
+  eps: positiveNumber,
   rtol: nonNegative,
   atol: nonNegative,
+  onKink: aFunction,
   key: anObject,
 };
 
 /**
  * Checks gradients against finite differences, in f64 on `cpu`: float arguments are cast, and these are the defaults inside `f`.
- * First along a random direction, and, where that fails, entry by entry. Points where `f` has a kink pass with any finite gradient.
+ * First along a random direction, and, where that fails, entry by entry. Where one-sided differences disagree there is a kink: any finite
+ * gradient passes, but that of entries which move together off their kinks, as tied elements do, must add up.
  *
  * @param f synchronous, from trees to a tree of float tensors; integers in either are passed over.
- * @throws {GradientError} naming the worst entry (argument, path, index), or a tensor that `f` closes over in another dtype.
+ * @throws {GradientError} naming the worst entry (argument, path, index) and the operation whose rule is at fault, a tensor that `f` closes
+ * over in another dtype, or an `f` that gives other values when called again.
  */
 export async function checkGrads<A extends unknown[]>(
   f: (...args: A) => unknown,
@@ -60,7 +70,15 @@ export async function checkGrads<A extends unknown[]>(
   options: CheckGradsOptions = {},
 ): Promise<void> {
   checkOptions("checkGrads", options, rules);
-  const { order = 2, modes = ["reverse", "forward"], eps = 1e-5, rtol = 1e-5, atol = 1e-8, key } = options;
+  const {
+    order = 2,
+    modes = ["reverse", "forward"],
+    eps = 1e-5,
+    rtol = 1e-5,
+    atol = 1e-8,
+    onKink = () => {},
+    key,
+  } = options;
   const random = generator(key ? [...(await key.data())] : [0]);
   const leaves = treeLeaves(args);
   const exact = await Promise.all(leaves.map(toOracle));
@@ -71,12 +89,22 @@ export async function checkGrads<A extends unknown[]>(
     const each = exact.map((x, i) => (at.includes(i) ? xs[at.indexOf(i)] : x));
     return floatOutputs(callExactly(f, treeUnflatten<A>(structure, each), args));
   };
-  const checking: Checking = { paths: at.map((i) => treePaths(args)[i]), modes, eps, rtol, atol, random };
+  const checking: Checking = { paths: at.map((i) => treePaths(args)[i]), modes, eps, rtol, atol, onKink, random };
   const xs = at.map((i) => exact[i]);
   for (let level = 1; level <= order; level++) {
-    await checkDerivative(floats, xs, checking, level);
+    const fault = await derivativeFault(floats, xs, checking, level);
+    if (fault !== undefined) throw new GradientError(`checkGrads: ${fault}${await blame(floats, xs, checking)}`);
     floats = gradientOf(floats, cotangents(floats(xs), random));
   }
+}
+
+/** Which operation's rule is at fault, at the end of a message. */
+async function blame(f: Floats, xs: readonly Tensor[], checking: Checking): Promise<string> {
+  const node = await faultyRule(f, xs, checking);
+  if (node === undefined) return "";
+  return node.op === "detach"
+    ? `; f has a ${describeOrigin(node)}`
+    : `; the rule at fault is that of ${describeOrigin(node)}`;
 }
 
 /** A copy on the device and in the dtype that are exact enough to check with. */
@@ -92,7 +120,7 @@ function callExactly<A extends unknown[]>(f: (...args: A) => unknown, exact: A, 
   try {
     return rejectPromise(
       "checkGrads",
-      withDefaults({ device: "cpu", float: "f64" }, () => f(...exact)),
+      exactly(() => f(...exact)),
     );
   } catch (error) {
     if (!(error instanceof DTypeError || error instanceof DeviceError)) throw error;

@@ -6,6 +6,8 @@ export interface Comparison {
   readonly verdict: "agrees" | "kink" | "differs";
   readonly expected: number;
   readonly got: number;
+  /** The differences over the smaller step on either side. */
+  readonly slopes: readonly [below: number, above: number];
   /** The error in units of what is tolerated. */
   readonly excess: number;
 }
@@ -36,15 +38,17 @@ export function compareDerivative(
   const [wide, narrow] = [step, step * smallStep].map((h, i) => {
     const [below, above] = i === 0 ? [samples["-2"], samples["2"]] : [samples["-1"], samples["1"]];
     const expected = (above - below) / (2 * h);
-    const gap = Math.abs((above - samples[0]) / h - (samples[0] - below) / h);
+    const slopes = [(samples[0] - below) / h, (above - samples[0]) / h] as const;
+    const gap = Math.abs(slopes[1] - slopes[0]);
     const tolerated = atol + rtol * Math.max(Math.abs(expected), Math.abs(got)) + (8 * Number.EPSILON * magnitude) / h;
-    return { expected, gap, tolerated, excess: Math.abs(expected - got) / tolerated };
+    return { expected, slopes, gap, tolerated, excess: Math.abs(expected - got) / tolerated };
   });
   const best = wide.excess < narrow.excess ? wide : narrow;
   const { expected, excess } = best;
-  if (excess <= 1 || (Number.isNaN(expected) && Number.isNaN(got))) return { verdict: "agrees", expected, got, excess };
   const bent = narrow.gap > 0.5 * wide.gap && narrow.gap > 10 * narrow.tolerated;
+  const agrees = excess <= 1 || (Number.isNaN(expected) && Number.isNaN(got));
   const jumps = Math.abs(narrow.expected - wide.expected) > 0.5 * Math.abs(narrow.expected) + 10 * narrow.tolerated;
-  const isKink = !Number.isNaN(got) && (bent || jumps || !Number.isFinite(narrow.gap));
-  return { verdict: isKink ? "kink" : "differs", expected, got, excess: Number.isNaN(excess) ? Infinity : excess };
+  const isKink = !Number.isNaN(got) && (bent || (!agrees && (jumps || !Number.isFinite(narrow.gap))));
+  const verdict = isKink ? "kink" : agrees ? "agrees" : "differs";
+  return { verdict, expected, got, slopes: narrow.slopes, excess: Number.isNaN(excess) ? Infinity : excess };
 }

@@ -1,5 +1,5 @@
 export { call } from "@switchyard/tensor";
-export type { GradMode } from "./checkDerivative.ts";
+export type { GradMode, Kink } from "./checkDerivative.ts";
 export { checkGrads, type CheckGradsOptions } from "./checkGrads.ts";
 export { checkpoint } from "./checkpoint.ts";
 export { customVjp, type CustomVjp } from "./customVjp.ts";

@@ -1,5 +1,5 @@
-import { init, tensor, where, zeros, type Tensor } from "@switchyard/tensor";
-import { checkGrads, customVjp } from "@switchyard/autograd";
+import { init, scope, tensor, where, zeros, type Tensor } from "@switchyard/tensor";
+import { checkGrads, customVjp, type Kink } from "@switchyard/autograd";
 import { describe, expect, test } from "vitest";
 
 await init("cpu");
@@ -31,6 +31,24 @@ describe("checkGrads passes", () => {
   test("a kink so near that a step crosses it", () => checkGrads((v: Tensor) => v.relu(), [tensor([5e-6, -4e-6])]));
 
   test("empty tensors", () => checkGrads((v: Tensor) => v.exp().sum(), [zeros([0, 3])]));
+
+  test("tied elements of which one gets everything, or each a share", async () => {
+    const tied = tensor([2, 2, 1]);
+    const shared = customVjp({
+      forward: (v: Tensor) => v.max(),
+      backward: (ct, y, v) => [ct.mul(v.eq(y).cast(v.dtype).div(2))],
+    });
+    await checkGrads((v: Tensor) => v.max(), [tied]);
+    await checkGrads(shared, [tied]);
+    await checkGrads((a: Tensor, b: Tensor) => a.maximum(b), [tied, tied]);
+  });
+
+  test("tensors made inside the rule of a customVjp, which are f64 on cpu too", () =>
+    checkGrads(
+      rule((ct, v) => ct.mul(v).mul(tensor(2))),
+      [x],
+      { order: 3 },
+    ));
 
   test("tensors made inside, which are f64 on cpu there", () =>
     checkGrads((v: Tensor) => v.mul(tensor([1.5, 2])).add(zeros([2])), [x]));
@@ -78,8 +96,44 @@ describe("checkGrads rejects", () => {
       { order: 1 },
     ));
 
-  test("a missing gradient", () =>
-    expect(checkGrads((v: Tensor) => v.stopGradient().mul(v), [x])).rejects.toThrow("got"));
+  test("a missing gradient, naming what stopped it", () =>
+    expect(checkGrads((v: Tensor) => v.stopGradient().mul(v), [x])).rejects.toThrow(
+      /got .*; f has a stopGradient f64\[2,2\] of f64\[2,2\]$/,
+    ));
+
+  test("a wrong rule amid right ones, naming its operation and scope, and not what stops a gradient by right", () =>
+    expect(
+      checkGrads(
+        (v: Tensor) =>
+          scope("head", () => rule((ct, u) => ct.mul(u))(v.sub(v.max().stopGradient()).softmax())).add(v.max()),
+        [x],
+      ),
+    ).rejects.toThrow(/; the rule at fault is that of customVjp f64\[2,2\] of f64\[2,2\] in scope head$/));
+
+  test("a rule that is at fault in the second gradient, naming the rule it was written by", () =>
+    expect(
+      checkGrads(
+        rule((ct, v) => ct.mul(v.stopGradient()).mul(2)),
+        [x],
+      ),
+    ).rejects.toThrow(/of order 2 .*; f has a stopGradient f64\[2,2\] of f64\[2,2\] in the gradient of customVjp$/));
+
+  test("tied elements of which each gets everything", () =>
+    expect(
+      checkGrads(
+        customVjp({ forward: (v: Tensor) => v.max(), backward: (ct, y, v) => [ct.mul(v.eq(y).cast(v.dtype))] }),
+        [tensor([2, 2, 1])],
+      ),
+    ).rejects.toThrow(
+      /where all entries move alike, .*what tied entries get must add up; .* that of customVjp f64\[\]/,
+    ));
+
+  test("a function that gives other values when called again", () => {
+    let calls = 0;
+    return expect(checkGrads((v: Tensor) => v.mul(++calls), [x])).rejects.toThrow(
+      "f gives other values when called again",
+    );
+  });
 
   test("a NaN in the gradient, also on a kink", () =>
     expect(checkGrads((v: Tensor) => v.square().sum().sqrt(), [zeros([3])])).rejects.toThrow("got NaN"));
@@ -115,6 +169,22 @@ describe("checkGrads rejects", () => {
 
   test("an async function", () =>
     expect(checkGrads(async (v: Tensor) => v, [x])).rejects.toThrow("the function is async"));
+});
+
+test("kinks are reported with the slopes on either side", async () => {
+  const kinks: Kink[] = [];
+  await checkGrads((v: Tensor) => v.abs().sum(), [tensor([1, 0, -2])], {
+    order: 1,
+    onKink: (kink) => kinks.push(kink),
+  });
+  expect(kinks.map(({ at, order, mode }) => [at, order, mode])).toEqual([
+    ["0[1]", 1, "reverse"],
+    ["0[1]", 1, "forward"],
+  ]);
+  const [{ slopes, got }] = kinks;
+  expect(Math.abs(slopes[0])).toBeCloseTo(Math.abs(slopes[1]));
+  expect(Math.sign(slopes[0])).toBe(-Math.sign(slopes[1]));
+  expect(got).toBe(0);
 });
 
 test("the default float is f32 again after a check, also one that threw", async () => {

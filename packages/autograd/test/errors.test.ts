@@ -166,6 +166,12 @@ test.each<[what: string, kind: new () => Error, message: string, act: () => Prom
     () => checkGrads(sum, [x()], { order: 0 }),
   ],
   [
+    "a step of 0",
+    ConfigError,
+    "checkGrads: eps must be a number above 0, got 0",
+    () => checkGrads(sum, [x()], { eps: 0 }),
+  ],
+  [
     "an unknown option",
     ConfigError,
     'checkGrads: unknown option "orders"; options are order, ',

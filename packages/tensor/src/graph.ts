@@ -19,6 +19,7 @@ export {
   nonNegative,
   oneOf,
   positiveInteger,
+  positiveNumber,
   wholeNumber,
   requireOptions,
   type Rule,

@@ -61,8 +61,20 @@ export function makeNode<P extends PrimitiveName>(
 }
 
 /** The name a user knows an operation by. */
-export const opName = (node: AnyNode): string =>
-  node.op === "map" ? node.attrs.fn : node.op === "reduce" ? node.attrs.op : node.op;
+export function opName(node: AnyNode): string {
+  switch (node.op) {
+    case "map":
+      return node.attrs.fn;
+    case "reduce":
+      return node.attrs.op;
+    case "custom":
+      return "customVjp";
+    case "detach":
+      return "stopGradient";
+    default:
+      return node.op;
+  }
+}
 
 function mixedDevices(op: string, inputs: readonly AnyNode[]): DeviceError {
   const got = inputs.map((n) => `${describe(n)} on ${n.device}`).join(", ");

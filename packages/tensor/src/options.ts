@@ -20,6 +20,7 @@ export const nonNegative: Rule = {
   must: "a number of at least 0",
   holds: (value) => isNumber(value) && value >= 0,
 };
+export const positiveNumber: Rule = { must: "a number above 0", holds: (value) => isNumber(value) && value > 0 };
 /** A relative amount: 0 is none and 1 would be everything. */
 export const fraction: Rule = {
   must: "a number of at least 0 and below 1",

@@ -2,15 +2,14 @@ import { DeviceError, type DeviceName } from "@switchyard/tensor";
 import {
   backendOf,
   defaultFloat,
-  describe,
   fromNode,
   isFloat,
   nodeInputs,
-  opName,
   topologicalOrder,
   withDefaults,
   type AnyNode,
 } from "@switchyard/tensor/graph";
+import { describeOrigin } from "../describeOrigin.ts";
 import { treeLeaves, treeMap } from "../tree.ts";
 import { describeDifference, difference, identical, type Difference, type Elements } from "./compare.ts";
 
@@ -41,7 +40,7 @@ export async function acrossDevices<A extends unknown[]>(
     if (ends === undefined) continue;
     const first = (await firstDifference(got.order, expected.order, ulps)) ?? ends;
     throw new DeviceError(
-      `acrossDevices: ${device} differs from ${reference}, first in ${nameOf(first.node)}: ${describeDifference(first, first.size)}`,
+      `acrossDevices: ${device} differs from ${reference}, first in ${describeOrigin(first.node)}: ${describeDifference(first, first.size)}`,
     );
   }
 }
@@ -89,17 +88,4 @@ function within(ulps: number, { data, dtype }: Elements): (got: number, expected
   return (got, expected) =>
     identical(got, expected) ||
     Math.abs(got - expected) <= ulps * (epsilon * Math.max(Math.abs(expected), rms) + smallest);
-}
-
-function nameOf(node: AnyNode): string {
-  const { scope, rule, line } = node.provenance;
-  return [
-    `${opName(node)} ${describe(node)}`,
-    node.inputs.length > 0 && `of ${node.inputs.map(describe).join(", ")}`,
-    rule && `in the gradient of ${rule.op}`,
-    scope && `in scope ${scope}`,
-    line && `at ${line}`,
-  ]
-    .filter(Boolean)
-    .join(" ");
 }

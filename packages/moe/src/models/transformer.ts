@@ -154,7 +154,9 @@ export function transformer<P = NoisyTopKParams, R extends Routing = LogitRoutin
     let x = scope("embedding", () => embed(params, ids, cache?.position)); // [B, S, D]
     for (const [i, layer] of params.layers.entries()) {
       const past = cache && { cache: cache.layers[i], position: cache.position };
-      const made = scope(`layers.${i}`, () => blocks[i].apply(layer, x, atLayer(lossOptions, i), past));
+      const made = scope(`layers.${i}`, () =>
+        blocks[i].apply(layer, x, { ...atLayer(lossOptions, i), tokenIds: ids }, past),
+      );
       x = made.x;
       if (made.cache) caches.push(made.cache);
       if (made.mixture) results.push(made.mixture);
