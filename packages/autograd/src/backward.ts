@@ -11,7 +11,7 @@ import {
   type AnyNode,
   type Provenance,
 } from "@switchyard/tensor/graph";
-import { createRecomputation, isCheckpoint } from "./recompute.ts";
+import { createRecomputation, isCheckpoint, outsideCheckpoint } from "./recompute.ts";
 import { vjpRules } from "./rules/index.ts";
 import type { VjpRule } from "./rules/rule.ts";
 
@@ -60,7 +60,8 @@ export function backward<C>(
   const order = dependents(roots, wanted);
   const onPath = new Set(order);
   const cotangents = new Map<AnyNode, ByClass<C>>();
-  const give = (node: AnyNode, cls: C, ct: Tensor): void => {
+  const give = (to: AnyNode, cls: C, ct: Tensor): void => {
+    const node = outsideCheckpoint(to, wanted);
     let held = cotangents.get(node);
     if (!held) cotangents.set(node, (held = new Map()));
     addTo(held, cls, ct);
