@@ -1,10 +1,14 @@
 export { loadMetrics, type LoadMetrics } from "./diagnostics/loadMetrics.ts";
+export type { CapacityConvention, CapacityOptions, CapacityPriority } from "./dispatch/capacity.ts";
 export { combine, dispatch } from "./dispatch/dispatch.ts";
+export { withCapacity } from "./dispatch/withCapacity.ts";
 export { experts, type Activation, type Experts, type ExpertsOptions, type ExpertsParams } from "./layers/experts.ts";
 export { moe, type Moe, type MoeOptions, type MoeParams, type MoeResult } from "./layers/moe.ts";
 export { cvSquared, type CvSquaredOptions } from "./losses/cvSquared.ts";
+export { gshardLoss, type GshardLossOptions } from "./losses/gshardLoss.ts";
 export { importance, importanceLoss, type ImportanceLossOptions, type ImportanceOptions } from "./losses/importance.ts";
 export { load, loadLoss, probInTopK, type LoadLossOptions, type ProbInTopKOptions } from "./losses/load.ts";
+export { sequenceBalanceLoss, type SequenceBalanceLossOptions } from "./losses/sequenceBalanceLoss.ts";
 export { switchLoss, type Fraction, type SwitchLossOptions } from "./losses/switchLoss.ts";
 export { zLoss, type ZLossOptions } from "./losses/zLoss.ts";
 export { forced } from "./routing/forced.ts";
@@ -19,8 +23,23 @@ export type {
   Slots,
   TokenRouting,
 } from "./routing/routing.ts";
-export { softmaxTopK, type GateParams, type SoftmaxTopKOptions } from "./routing/softmaxTopK.ts";
-export { loadSafetensors, saveSafetensors, type ByteSource } from "./interop/safetensors.ts";
+export type { GateParams } from "./routing/gate.ts";
+export { gshardTop2, type GshardTop2Options } from "./routing/gshardTop2.ts";
+export { hashRouter, type HashRouterOptions } from "./routing/hashRouter.ts";
+export type { ExpertCount } from "./routing/parameterFree.ts";
+export { randomRouter, type RandomRouterOptions } from "./routing/randomRouter.ts";
+export { sigmoidTopK, type SigmoidTopKOptions, type SigmoidTopKParams } from "./routing/sigmoidTopK.ts";
+export { softmaxTopK, type SoftmaxTopKOptions } from "./routing/softmaxTopK.ts";
+export { switchTop1, type SwitchTop1Options } from "./routing/switchTop1.ts";
+export { updateBias, type UpdateBiasOptions } from "./routing/updateBias.ts";
+export type { ByteSource } from "./interop/byteSource.ts";
+export { exportHf, type ExportableHf, type ExportHfOptions } from "./interop/hf/exportHf.ts";
+export { importHf, type ImportedHf } from "./interop/hf/importHf.ts";
+export { decoderConfig as hfConfig, type DecoderSizes, type HfModel, type HfParams } from "./interop/hf/decoder.ts";
+export type { HfConfig } from "./interop/hf/config.ts";
+export { report, type ReportOptions } from "./report/report.ts";
+export type { CloseLook, RouterPart } from "./report/closeLook.ts";
+export { loadSafetensors, saveSafetensors, type SaveSafetensorsOptions } from "./interop/safetensors.ts";
 export {
   attention,
   type Attention,
@@ -44,7 +63,8 @@ export {
   type NormalizationParams,
   type NormKind,
 } from "./layers/normalization.ts";
-export { generate, type GenerateOptions, type SamplingOptions } from "./models/generate.ts";
+export { generate, generateBatch, type GenerateBatchOptions, type GenerateOptions } from "./models/generate.ts";
+export type { SamplingOptions } from "./models/sampling.ts";
 export type { LanguageModel, LossOptions, Model } from "./models/model.ts";
 export type { BlockParams } from "./models/block.ts";
 export {
@@ -59,8 +79,10 @@ export {
 } from "./models/transformer.ts";
 export { randomBatches, successiveBatches, type BatchSizes, type TextBatch } from "./text/batches.ts";
 export { corpusOf, decodeText, type Corpus, type CorpusOptions } from "./text/corpus.ts";
+export { judgeText, type TextScores } from "./text/judgeText.ts";
 export { textEntropies, type TextEntropies } from "./text/entropy.ts";
 export { characterTokenizer, vocabularyOf, type CharacterTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 export { loadCheckpoint, saveCheckpoint } from "./training/checkpoint.ts";
 export { evaluate, type EvaluateOptions, type Evaluation } from "./training/evaluate.ts";
-export { train, type Report, type Run, type TrainOptions } from "./training/train.ts";
+export { train, type Report, type Run } from "./training/train.ts";
+export type { TrainOptions } from "./training/trainOptions.ts";

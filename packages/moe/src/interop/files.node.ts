@@ -1,13 +1,38 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { access, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { access, appendFile, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { ConfigError } from "@switchyard/tensor";
+import { ConfigError, FormatError } from "@switchyard/tensor";
+import type { Bytes } from "./byteSource.ts";
 
 /** The bytes of a file. @throws {ConfigError} if there is none, or it cannot be read. */
 export async function readBytes(path: string): Promise<Uint8Array> {
   try {
     return await readFile(path);
+  } catch (error) {
+    throw new ConfigError(`cannot read ${path}: ${reasonOf(error)}`);
+  }
+}
+
+/** A file that is read by range. @throws {ConfigError} if there is none, or it cannot be read. */
+export async function openFile(path: string): Promise<Bytes> {
+  try {
+    const file = await open(path, "r");
+    const { size } = await file.stat();
+    return {
+      name: path,
+      size,
+      async read(begin, end) {
+        const bytes = new Uint8Array(end - begin);
+        for (let at = 0; at < bytes.length;) {
+          const { bytesRead } = await file.read(bytes, at, bytes.length - at, begin + at);
+          if (bytesRead === 0) throw new FormatError(`${path}: has become shorter while it was read`);
+          at += bytesRead;
+        }
+        return bytes;
+      },
+      close: () => file.close(),
+    };
   } catch (error) {
     throw new ConfigError(`cannot read ${path}: ${reasonOf(error)}`);
   }
@@ -42,6 +67,28 @@ export async function writeAtomically(path: string, bytes: Uint8Array): Promise<
     await rename(draft, path);
   });
 }
+
+/** Adds to the end of a file, which is made if it is not there. It is on the disk for certain once `settle` says so. */
+export async function append(path: string, text: string): Promise<void> {
+  try {
+    await appendFile(path, text);
+  } catch (error) {
+    throw new ConfigError(`cannot write ${path}: ${reasonOf(error)}`);
+  }
+}
+
+/** Waits until what was written to a file is on the disk. */
+export async function settle(path: string): Promise<void> {
+  const file = await open(path, "r+");
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** SHA-256, in hexadecimal. */
+export const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 /**
  * Writes a directory of files so that it is there whole or not at all. One that is there already is replaced: it is put aside
@@ -109,6 +156,8 @@ const reasons: { readonly [code: string]: string } = {
   ENOTDIR: "a part of the path is a file",
   EACCES: "permission denied",
   ENOSPC: "the disk is full",
+  EDQUOT: "the disk quota is used up",
+  EFBIG: "the file would be larger than is allowed",
 };
 
 const reasonOf = (error: unknown): string => reasons[codeOf(error) ?? ""] ?? (error as Error).message;

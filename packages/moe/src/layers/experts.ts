@@ -1,6 +1,6 @@
-import { groupedMatmul, random, scatter, zeros, type Key, type Tensor } from "@switchyard/tensor";
+import { dropout, groupedMatmul, random, scatter, zeros, type Key, type Tensor } from "@switchyard/tensor";
 import { customVjp } from "@switchyard/autograd";
-import { checkOptions, flag, oneOf, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
+import { checkOptions, flag, fraction, oneOf, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 import { onlyLive } from "../dispatch/dispatch.ts";
 import type { Routing, Slots } from "../routing/routing.ts";
 
@@ -27,6 +27,8 @@ export interface ExpertsOptions {
   readonly activation?: Activation;
   /** Whether there are `b1` and `b2`; true by default. */
   readonly bias?: boolean;
+  /** The share of the values between the matrices that dropout zeroes where a key is given; 0 by default. */
+  readonly dropout?: number;
 }
 
 export interface ExpertsParams {
@@ -45,9 +47,11 @@ export interface ExpertsParams {
 export interface Experts {
   init(key: Key): ExpertsParams;
   /** Each slot's features through its expert: `[N, D] -> [N, D]`, in expert order. What no expert sees stays zero. */
-  apply(params: ExpertsParams, rows: Tensor, routing: Routing): Tensor;
+  apply(params: ExpertsParams, rows: Tensor, routing: Routing, key?: Key): Tensor;
   /** Every token through every expert: `[T, D] -> [E, T, D]`. */
-  applyAll(params: ExpertsParams, x: Tensor): Tensor;
+  applyAll(params: ExpertsParams, x: Tensor, key?: Key): Tensor;
+  /** Rows of its own through each expert: `[E, n, D] -> [E, n, D]`. */
+  applyEach(params: ExpertsParams, rows: Tensor, key?: Key): Tensor;
 }
 
 /** How a network's three steps are done for rows sorted by expert, or for all experts at once. */
@@ -71,15 +75,22 @@ export function experts(options: ExpertsOptions): Experts {
     experts: positiveInteger,
     activation: activationRule,
     bias: flag,
+    dropout: fraction,
   });
   requireOptions("experts", options, "dim", "hidden", "experts");
-  const { dim, hidden, experts: count, activation = "relu", bias = true } = options;
+  const { dim, hidden, experts: count, activation = "relu", bias = true, dropout: rate = 0 } = options;
   const act = activations[activation];
 
-  const network = (p: ExpertsParams, x: Tensor, { product, shift }: Arithmetic): Tensor => {
-    const inner = act(shift(product(x, p.w1), p.b1)); // [N, H] or [E, T, H]
-    return shift(product(p.w3 ? inner.mul(product(x, p.w3)) : inner, p.w2), p.b2);
+  const network = (p: ExpertsParams, x: Tensor, key: Key | undefined, { product, shift }: Arithmetic): Tensor => {
+    const active = act(shift(product(x, p.w1), p.b1)); // [N, H] or [E, T, H]
+    const inner = p.w3 ? active.mul(product(x, p.w3)) : active;
+    return shift(product(key && rate > 0 ? dropout(key, inner, rate) : inner, p.w2), p.b2);
   };
+  const applyEach: Experts["applyEach"] = (params, rows, key) =>
+    network(params, rows, key, {
+      product: (x, weights) => x.matmul(weights),
+      shift: (x, b) => (b ? x.add(b.expandDims(1)) : x),
+    });
 
   return {
     init(key) {
@@ -94,16 +105,13 @@ export function experts(options: ExpertsOptions): Experts {
         ...(activation === "swiglu" && { w3: scaled(k3, dim, hidden) }),
       };
     },
-    apply: (params, rows, { slots, offsets }) =>
-      network(params, rows, {
+    apply: (params, rows, { slots, offsets }, key) =>
+      network(params, rows, key, {
         product: (x, weights) => groupedMatmul(x, weights, offsets),
         shift: (x, b) => (b ? x.add(biasRows(b, slots)) : x),
       }),
-    applyAll: (params, x) =>
-      network(params, x.expandDims(0), {
-        product: (rows, weights) => rows.matmul(weights),
-        shift: (rows, b) => (b ? rows.add(b.expandDims(1)) : rows),
-      }),
+    applyAll: (params, x, key) => applyEach(params, x.expandDims(0), key),
+    applyEach,
   };
 }
 

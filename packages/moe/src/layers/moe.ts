@@ -5,15 +5,21 @@ import {
   checkOptions,
   describe,
   flag,
+  fraction,
   fullLike,
-  oneOf,
   positiveInteger,
   requireOptions,
   sameShape,
+  wholeNumber,
+  type Rule,
   type Rules,
 } from "@switchyard/tensor/graph";
+import { checkCapacity, type CapacityOptions } from "../dispatch/capacity.ts";
 import { combine, dispatch } from "../dispatch/dispatch.ts";
-import type { RouteOptions, Router, Routing } from "../routing/routing.ts";
+import { withCapacity } from "../dispatch/withCapacity.ts";
+import { onlyReal } from "../losses/overTokens.ts";
+import { drawingKey } from "../routing/gate.ts";
+import type { RouteOptions, Router, Routing, TokenRouting } from "../routing/routing.ts";
 import {
   activationRule,
   experts as expertNetworks,
@@ -21,6 +27,7 @@ import {
   type Experts,
   type ExpertsParams,
 } from "./experts.ts";
+import { feedForward, type FeedForwardParams } from "./feedForward.ts";
 
 export interface MoeOptions<P, R extends Routing, L extends string> {
   /** D, the width of what goes in and comes out. */
@@ -36,9 +43,14 @@ export interface MoeOptions<P, R extends Routing, L extends string> {
   readonly bias?: boolean;
   /**
    * `dropless`, the default, computes each token's chosen experts only. `dense` computes every expert for every token and
-   * weighs them with the gates: E / k times the work, and the plainest statement of what the layer means.
+   * weighs them with the gates: E / k times the work, and the plainest statement of what the layer means. A capacity drops what an
+   * expert has no room for: see `withCapacity`.
    */
-  readonly dispatch?: "dropless" | "dense";
+  readonly dispatch?: "dropless" | "dense" | CapacityOptions;
+  /** Experts that every token goes through, unweighted; none by default. Together they are one network of so many times the width. */
+  readonly sharedExperts?: number;
+  /** In training, the share of the values inside the routed experts that dropout zeroes; 0 by default. */
+  readonly expertDropout?: number;
   /** Auxiliary losses of the routing, by name. */
   readonly losses?: { readonly [N in L]: (routing: NoInfer<R>) => Tensor };
 }
@@ -46,13 +58,16 @@ export interface MoeOptions<P, R extends Routing, L extends string> {
 export interface MoeParams<P> {
   readonly router: P;
   readonly experts: ExpertsParams;
+  /** If there are any: one network, `sharedExperts · H` wide. */
+  readonly shared?: FeedForwardParams;
 }
 
 export interface MoeResult<R extends Routing, L extends string> {
   /** The shape of x; zero for padding. */
   readonly output: Tensor;
+  /** What experts saw: with a capacity, less than the router decided. */
   readonly routing: R;
-  /** Each auxiliary loss, a `term` of its own name. */
+  /** Each auxiliary loss, a `term` of its own name, of what the router decided. */
   readonly losses: { readonly [N in L]: Tensor };
   /** The sum of the losses, 0 if there are none: add it to the task's loss. */
   readonly balance: Tensor;
@@ -62,13 +77,14 @@ export interface Moe<P, R extends Routing, L extends string> {
   init(key: Key): MoeParams<P>;
   /**
    * @param x `[…, D]`; all leading axes are tokens.
-   * @param options for the router; `mask` and `tokenIds` have the leading axes of x.
+   * @param options for the router; `mask` and `tokenIds` have the leading axes of x. Training with expert dropout, or a capacity that
+   * serves in random order, needs `key` too.
    */
   apply(params: MoeParams<P>, x: Tensor, options?: RouteOptions): MoeResult<R, L>;
 }
 
 /**
- * A mixture of experts: `y = Σ_i gate_i(x) · expert_i(x)` over the experts that the router chose. The gate multiplies the
+ * A mixture of experts: `y = shared(x) + Σ_i gate_i(x) · expert_i(x)` over the experts that the router chose. The gate multiplies the
  * expert's output. Shapes depend on nothing that is computed, so nothing is read back.
  *
  * @throws {ConfigError} on a bad option.
@@ -81,17 +97,36 @@ export function moe<P, R extends Routing, L extends string = never>(options: Moe
     router: anObject,
     activation: activationRule,
     bias: flag,
-    dispatch: oneOf("dropless", "dense"),
+    dispatch: dispatchRule,
+    sharedExperts: wholeNumber,
+    expertDropout: fraction,
     losses: anObject,
   });
   requireOptions("moe", options, "dim", "hidden", "experts", "router");
-  const { dim, hidden, experts: count, router, activation, bias, dispatch: how = "dropless", losses } = options;
-  const networks = expertNetworks({ dim, hidden, experts: count, activation, bias });
+  const {
+    dim,
+    hidden,
+    experts: count,
+    router,
+    activation,
+    bias,
+    sharedExperts = 0,
+    expertDropout = 0,
+    losses,
+  } = options;
+  const { dispatch: how = "dropless" } = options;
+  if (typeof how === "object") checkCapacity("moe: dispatch", how);
+  const networks = expertNetworks({ dim, hidden, experts: count, activation, bias, dropout: expertDropout });
+  const shared = sharedExperts > 0 && feedForward({ dim, hidden: sharedExperts * hidden, activation, bias });
   const compute = how === "dense" ? denseMixture : sparseMixture;
   return {
     init(key) {
       const [routerKey, expertsKey] = random.split(key, 2);
-      return { router: router.init(routerKey, { dim, experts: count }), experts: networks.init(expertsKey) };
+      return {
+        router: router.init(routerKey, { dim, experts: count }),
+        experts: networks.init(expertsKey),
+        ...(shared && { shared: shared.init(random.fold(key, 2)) }),
+      };
     },
     apply(params, x, routeOptions = {}) {
       if (x.shape.at(-1) !== dim)
@@ -99,20 +134,48 @@ export function moe<P, R extends Routing, L extends string = never>(options: Moe
       checkFloat("moe", x);
       checkOptions("moe: apply", routeOptions, routeRules);
       const tokens = x.reshape([x.size / dim, dim]); // [T, D]
-      const routing = scope("router", () => router.route(params.router, tokens, flatOptions(routeOptions, x, tokens)));
-      if (routing.gates.shape[1] !== count)
-        throw new ConfigError(`moe: the router routes to ${routing.gates.shape[1]} experts but the layer has ${count}`);
-      const output = scope("experts", () => compute(networks, params.experts, tokens, routing)).reshape(x.shape);
-      return { output, routing, ...balanceOf(routing, losses, x) };
+      const flat = flatOptions(routeOptions, x, tokens);
+      const decided = scope("router", () => router.route(params.router, tokens, flat));
+      if (decided.gates.shape[1] !== count)
+        throw new ConfigError(`moe: the router routes to ${decided.gates.shape[1]} experts but the layer has ${count}`);
+      const routing = typeof how === "object" ? limited(decided, how, routeOptions) : decided;
+      const mixed = scope("experts", () =>
+        compute(networks, params.experts, tokens, routing, expertDropout > 0 ? dropoutKey(routeOptions) : undefined),
+      );
+      const together = shared
+        ? mixed.add(scope("shared", () => onlyReal(shared.apply(params.shared!, tokens), flat.mask)))
+        : mixed;
+      return { output: together.reshape(x.shape), routing, ...balanceOf(decided, losses, x) };
     },
   };
 }
 
-const sparseMixture = (networks: Experts, params: ExpertsParams, x: Tensor, routing: Routing): Tensor =>
-  combine(networks.apply(params, dispatch(x, routing), routing), routing);
+const dispatchRule: Rule = {
+  must: 'one of "dropless", "dense", or a capacity such as { capacityFactor: 1.25 }',
+  holds: (value) => value === "dropless" || value === "dense" || anObject.holds(value),
+};
 
-const denseMixture = (networks: Experts, params: ExpertsParams, x: Tensor, { gates }: Routing): Tensor =>
-  networks.applyAll(params, x).mul(gates.transpose().expandDims(2)).sum(0); // [E, T, D] -> [T, D]
+type Mixture = (networks: Experts, params: ExpertsParams, x: Tensor, routing: Routing, key: Key | undefined) => Tensor;
+
+const sparseMixture: Mixture = (networks, params, x, routing, key) =>
+  combine(networks.apply(params, dispatch(x, routing), routing, key), routing);
+
+const denseMixture: Mixture = (networks, params, x, { gates }, key) =>
+  networks.applyAll(params, x, key).mul(gates.transpose().expandDims(2)).sum(0); // [E, T, D] -> [T, D]
+
+/** What experts have room for. An order drawn at random is another one each step, and in evaluation always the same. */
+function limited<R extends Routing>(routing: R, capacity: CapacityOptions, { train, key }: RouteOptions): R {
+  if (!routing.experts)
+    throw new ConfigError("moe: dispatch: a capacity needs a router whose tokens choose experts; this one has its own");
+  const drawn = key ? random.fold(key, 1) : train ? undefined : random.key(0, { device: routing.gates.device });
+  return withCapacity(routing as R & TokenRouting, capacity, drawn);
+}
+
+/** The key of expert dropout in training; none in evaluation. */
+const dropoutKey = (options: RouteOptions): Key | undefined =>
+  options.train
+    ? random.fold(drawingKey("moe", "expert dropout is drawn in training and needs", options), 2)
+    : undefined;
 
 const routeRules: Rules<RouteOptions> = {
   train: flag,

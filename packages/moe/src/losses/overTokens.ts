@@ -1,7 +1,7 @@
 import { where, type Tensor } from "@switchyard/tensor";
 
 /** Zero, with zero gradient, at padding: `[T, …]`. */
-const onlyReal = (x: Tensor, mask: Tensor | undefined): Tensor =>
+export const onlyReal = (x: Tensor, mask: Tensor | undefined): Tensor =>
   mask === undefined ? x : where(mask.reshape([-1, ...x.shape.slice(1).map(() => 1)]), x, 0);
 
 /** The sum over real tokens: `[T, …] -> […]`. */

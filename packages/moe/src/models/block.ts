@@ -9,8 +9,7 @@ import {
 import { feedForward, type FeedForwardOptions, type FeedForwardParams } from "../layers/feedForward.ts";
 import { moe as mixture, type MoeOptions, type MoeParams, type MoeResult } from "../layers/moe.ts";
 import { normalization, type NormalizationParams, type NormKind } from "../layers/normalization.ts";
-import type { Routing } from "../routing/routing.ts";
-import type { LossOptions } from "./model.ts";
+import type { RouteOptions, Routing } from "../routing/routing.ts";
 
 export interface BlockOptions<P, R extends Routing>
   extends Omit<AttentionOptions, "outStd">, Pick<FeedForwardOptions, "hidden" | "activation"> {
@@ -50,7 +49,7 @@ export interface Block<P, R extends Routing> {
   apply(
     params: BlockParams<P>,
     x: Tensor,
-    options: Partial<LossOptions>,
+    options: RouteOptions,
     past?: { readonly cache: AttentionCache; readonly position: Tensor },
   ): BlockResult<R>;
   start: Attention["start"];
@@ -58,9 +57,9 @@ export interface Block<P, R extends Routing> {
 
 /** `x + attention(norm(x))`, then `x + network(norm(x))`, the network being a mixture or a dense one. */
 export function block<P, R extends Routing>(options: BlockOptions<P, R>): Block<P, R> {
-  const { dim, heads, kvHeads, rope, hidden, activation, norm, moe, residual } = options;
-  const normal = normalization({ dim, kind: norm });
-  const attending = attention({ dim, heads, kvHeads, rope, outStd: residual * dim ** -0.5 });
+  const { dim, heads, kvHeads, rope, qkNorm, normEps, hidden, activation, norm, moe, residual } = options;
+  const normal = normalization({ dim, kind: norm, eps: normEps });
+  const attending = attention({ dim, heads, kvHeads, rope, qkNorm, normEps, outStd: residual * dim ** -0.5 });
   const dense = feedForward({ dim, hidden, activation, outStd: residual * hidden ** -0.5 });
   const sparse = moe && mixture({ ...moe, dim, hidden, activation });
   return {
@@ -74,7 +73,7 @@ export function block<P, R extends Routing>(options: BlockOptions<P, R>): Block<
         ...(sparse ? { moe: sparse.init(innerKey) } : { feedForward: dense.init(innerKey) }),
       };
     },
-    apply(params, x, lossOptions, past) {
+    apply(params, x, routeOptions, past) {
       const heard = scope("attention", () => {
         const inner = normal.apply(params.attentionNorm, x);
         return past
@@ -85,7 +84,7 @@ export function block<P, R extends Routing>(options: BlockOptions<P, R>): Block<
       x = x.add(heard.output);
       const inner = normal.apply(params.norm, x);
       if (!sparse) return { x: x.add(scope("feedForward", () => dense.apply(params.feedForward!, inner))), cache };
-      const mixed = scope("moe", () => sparse.apply(params.moe!, inner, lossOptions));
+      const mixed = scope("moe", () => sparse.apply(params.moe!, inner, routeOptions));
       return { x: x.add(mixed.output), mixture: mixed, cache };
     },
   };

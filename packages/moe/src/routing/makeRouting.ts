@@ -15,6 +15,8 @@ export interface RoutingParts {
   readonly probs?: Tensor;
   /** `bool[T]`: true for a real token. */
   readonly mask?: Tensor;
+  /** `bool[T, k]`: pairs that are not sent, as when there is no room. They weigh 0, and count as asked for. */
+  readonly dropped?: Tensor;
   /** E; by default the extent of the logits or probabilities. */
   readonly expertCount?: number;
 }
@@ -32,51 +34,79 @@ export function makeRouting(parts: RoutingParts): TokenRouting {
   const mask = parts.mask as Tensor<"bool"> | undefined;
   const count = expertCountOf(parts);
   checkParts(parts, count);
-  const weights = mask ? where(mask.expandDims(1), parts.weights, 0) : parts.weights;
-  const gates = place(weights, experts, count);
   const { logits } = parts;
+  const dropped = realDrops(parts.dropped as Tensor<"bool"> | undefined, mask);
+  const sent = sentPairs(experts, mask, dropped);
+  const weights = sent ? where(sent, parts.weights, 0) : parts.weights;
+  const gates = place(weights, experts, count);
   return {
     experts,
     weights,
     gates,
     ...(logits && { logits }),
     probs: parts.probs ?? (logits ? softmax(logits, -1) : gates),
-    ...sortPairs(experts, weights, count, mask),
-    dropped: fullLike(experts, 0, experts.shape, "bool"),
+    ...sortPairs(experts, weights, count, sent),
+    ...(dropped && { requested: countPairs(experts, count, mask) }),
+    dropped: dropped ?? fullLike(experts, 0, experts.shape, "bool"),
     ...(mask && { mask }),
   };
 }
 
+/** Padding drops nothing: it was never to be sent. */
+const realDrops = (dropped: Tensor<"bool"> | undefined, mask: Tensor<"bool"> | undefined): Tensor<"bool"> | undefined =>
+  dropped && ((mask ? dropped.and(mask.expandDims(1)) : dropped) as Tensor<"bool"> | undefined);
+
+/** `bool[T, k]`: which pairs experts see; undefined if they see all. */
+function sentPairs(
+  experts: Tensor,
+  mask: Tensor<"bool"> | undefined,
+  dropped: Tensor<"bool"> | undefined,
+): Tensor | undefined {
+  const real = mask?.expandDims(1).broadcastTo(experts.shape);
+  const kept = dropped?.not();
+  return real && kept ? real.and(kept) : (real ?? kept);
+}
+
+/** How many pairs of real tokens ask for each expert: `i32[E]`. */
+function countPairs(experts: Tensor<"i32">, count: number, mask: Tensor<"bool"> | undefined): Tensor<"i32"> {
+  const one = mask
+    ? mask.expandDims(1).broadcastTo(experts.shape).cast("i32")
+    : fullLike(experts, 1, experts.shape, "i32");
+  return place(one, experts, count).sum(0) as Tensor<"i32">;
+}
+
 /**
- * Sorts the pairs (token, choice) by expert. Padding goes to the expert after the last, and so to the end.
+ * Sorts the pairs (token, choice) by expert. What is not sent goes to the expert after the last, and so to the end.
  * Every shape is known beforehand: nothing is read back.
+ *
+ * @param sent `bool[T, k]`; undefined if all are.
  */
 function sortPairs(
   experts: Tensor<"i32">,
   weights: Tensor,
   count: number,
-  mask: Tensor<"bool"> | undefined,
+  sent: Tensor | undefined,
 ): Pick<TokenRouting, "slots" | "rows" | "counts" | "requested" | "offsets"> {
   const [tokens, k] = experts.shape;
   const pairs = tokens * k;
-  const wanted = (mask ? where(mask.expandDims(1), experts, count) : experts).reshape([pairs]);
+  const wanted = (sent ? where(sent, experts, count) : experts).reshape([pairs]);
   const order = wanted.argsort(); // [N]: the pair in each slot
   const slotOf = scatter(iotaLike(experts, [pairs], 0, "i32"), order, [pairs], { op: "set", unique: true }); // its inverse
   const expert = wanted.gather(order) as Tensor<"i32">;
-  const perExpert = scatter(fullLike(experts, 1, [pairs], "i32"), expert, [count + 1], { sorted: true }); // and padding
+  const perExpert = scatter(fullLike(experts, 1, [pairs], "i32"), expert, [count + 1], { sorted: true }); // and the unsent
   const counts = perExpert.slice([0, count]);
   const slots: Slots = {
     token: iotaLike(experts, [tokens, k], 0, "i32").reshape([pairs]).gather(order),
     expert,
     weight: spread(weights.reshape([pairs]), order, slotOf.reshape([pairs, 1])),
-    ...(mask && { live: expert.lt(count) }),
+    ...(sent && { live: expert.lt(count) }),
   };
   return {
     slots,
     rows: slotOf.reshape([tokens, k]),
     counts,
     requested: counts,
-    offsets: perExpert.cumsum(0, { exclusive: true }), // [E + 1]: what comes before each expert, and before padding
+    offsets: perExpert.cumsum(0, { exclusive: true }), // [E + 1]: what comes before each expert, and before the unsent
   };
 }
 
@@ -87,7 +117,7 @@ function expertCountOf({ logits, probs, expertCount }: RoutingParts): number {
   return count;
 }
 
-function checkParts({ experts, weights, logits, probs, mask }: RoutingParts, count: number): void {
+function checkParts({ experts, weights, logits, probs, mask, dropped }: RoutingParts, count: number): void {
   if (experts.ndim !== 2 || !sameShape(experts.shape, weights.shape))
     throw new ShapeError(
       `makeRouting: experts and weights must both be [tokens, k] (got ${describe(experts)}, ${describe(weights)})`,
@@ -102,6 +132,10 @@ function checkParts({ experts, weights, logits, probs, mask }: RoutingParts, cou
       throw new ShapeError(
         `makeRouting: ${name} must be [tokens, experts] = [${tokens},${count}] (got ${describe(part)})`,
       );
+  if (dropped && (dropped.dtype !== "bool" || !sameShape(dropped.shape, experts.shape)))
+    throw new ShapeError(
+      `makeRouting: dropped must be bool[tokens, k] = bool[${experts.shape}] (got ${describe(dropped)})`,
+    );
   checkMask("makeRouting", mask, tokens);
 }
 

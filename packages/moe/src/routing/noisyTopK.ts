@@ -1,4 +1,4 @@
-import { ConfigError, random, ShapeError, softmax, topK, zeros, zerosLike, type Tensor } from "@switchyard/tensor";
+import { random, ShapeError, softmax, topK, zeros, zerosLike, type Tensor } from "@switchyard/tensor";
 import {
   checkOptions,
   describe,
@@ -9,6 +9,7 @@ import {
 } from "@switchyard/tensor/graph";
 import { checkChoices } from "./checks.ts";
 import { choose } from "./choose.ts";
+import { drawingKey } from "./gate.ts";
 import { makeRouting } from "./makeRouting.ts";
 import type { LogitRouting, RouteOptions, Router } from "./routing.ts";
 
@@ -60,15 +61,13 @@ export function noisyTopK(options: NoisyTopKOptions): Router<NoisyTopKParams, Lo
   };
 }
 
-function drawNoise(logits: Tensor, { train = false, key, noise }: RouteOptions): Tensor | undefined {
+function drawNoise(logits: Tensor, options: RouteOptions): Tensor | undefined {
+  const { train = false, noise } = options;
   if (noise) {
     if (sameShape(noise.shape, logits.shape)) return noise;
     throw new ShapeError(`noisyTopK: noise must be [tokens, experts] = [${logits.shape}] (got ${describe(noise)})`);
   }
   if (!train) return undefined;
-  if (!key)
-    throw new ConfigError(
-      "noisyTopK: training draws noise and needs a key; pass { train: true, key: random.key(…) }, a new one each step",
-    );
+  const key = drawingKey("noisyTopK", "training draws noise and needs", options);
   return random.normal(key, logits.shape).cast(logits.dtype);
 }

@@ -1,9 +1,10 @@
-import { ConfigError, random, softmax, topK, type Tensor } from "@switchyard/tensor";
+import { softmax, topK } from "@switchyard/tensor";
 import { checkOptions, flag, fraction, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 import { checkChoices } from "./checks.ts";
 import { choose } from "./choose.ts";
+import { initGate, jittered, type GateParams } from "./gate.ts";
 import { makeRouting } from "./makeRouting.ts";
-import type { LogitRouting, RouteOptions, Router } from "./routing.ts";
+import type { LogitRouting, Router } from "./routing.ts";
 
 export interface SoftmaxTopKOptions {
   /** Experts a token is sent to. */
@@ -15,11 +16,6 @@ export interface SoftmaxTopKOptions {
   readonly renormalize?: boolean;
   /** In training, multiplies the router's input, not the experts', by uniform numbers in `[1 - jitter, 1 + jitter]`; 0 by default. */
   readonly jitter?: number;
-}
-
-export interface GateParams {
-  /** `[D, E]`. */
-  readonly gate: Tensor;
 }
 
 /**
@@ -38,12 +34,12 @@ export function softmaxTopK(options: SoftmaxTopKOptions): Router<GateParams, Log
   requireOptions("softmaxTopK", options, "k");
   const { k, renormalize = k > 1, jitter = 0 } = options;
   return {
-    init(key, { dim, experts }) {
-      checkChoices("softmaxTopK", k, experts);
-      return { gate: random.normal(key, [dim, experts]).mul(dim ** -0.5) };
+    init(key, sizes) {
+      checkChoices("softmaxTopK", k, sizes.experts);
+      return initGate(key, sizes);
     },
     route({ gate }, x, routeOptions = {}) {
-      const logits = jittered(x, jitter, routeOptions).matmul(gate); // [T, E]
+      const logits = jittered("softmaxTopK", x, jitter, routeOptions).matmul(gate); // [T, E]
       checkChoices("softmaxTopK", k, logits.shape[1]);
       const { indices } = topK(logits, k);
       const probs = softmax(logits, -1);
@@ -51,13 +47,4 @@ export function softmaxTopK(options: SoftmaxTopKOptions): Router<GateParams, Log
       return makeRouting({ experts: indices, weights, logits, probs, mask: routeOptions.mask });
     },
   };
-}
-
-function jittered(x: Tensor, jitter: number, { train = false, key }: RouteOptions): Tensor {
-  if (jitter === 0 || !train) return x;
-  if (!key)
-    throw new ConfigError(
-      "softmaxTopK: jitter is drawn in training and needs a key; pass { train: true, key: random.key(…) }, a new one each step",
-    );
-  return x.mul(random.uniform(key, x.shape, { min: 1 - jitter, max: 1 + jitter }).cast(x.dtype));
 }

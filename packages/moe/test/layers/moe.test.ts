@@ -177,6 +177,42 @@ describe("moe", () => {
     await expectClose(layer.apply(alike, x).output, plain, 12);
   });
 
+  test("shared experts add one dense network of their total width, but nothing to padding", async () => {
+    const layer = moe({ dim: D, hidden: H, experts: 3, router: softmaxTopK({ k: 2 }), sharedExperts: 2 });
+    const params = {
+      ...paramsOf(3),
+      shared: treeMap((t) => randomTensor(30, t.shape), layer.init(random.key(0)).shared!),
+    };
+    expect(params.shared.w1.shape).toEqual([D, 2 * H]);
+    const x = randomTensor(17, [5, D]);
+    const mask = tensor([true, true, true, false, true]);
+    const routed = moe({ dim: D, hidden: H, experts: 3, router: softmaxTopK({ k: 2 }) }).apply(params, x, { mask });
+    const { w1, b1, w2, b2 } = params.shared;
+    const dense = x.matmul(w1).add(b1!).relu().matmul(w2).add(b2!);
+    const wanted = routed.output.add(dense.mul(tensor([1, 1, 1, 0, 1], { dtype: "f64" }).expandDims(1)));
+    await expectClose(layer.apply(params, x, { mask }).output, wanted, 12);
+    await checkGrads((p: typeof params, x: Tensor) => layer.apply(p, x, { mask }).output.square().mean(), [params, x]);
+  });
+
+  test("expert dropout zeroes values inside the experts in training, and keeps their mean", async () => {
+    const routing = makeRouting({
+      experts: tensor(new Array<number>(4000).fill(0), { shape: [4000, 1], dtype: "i32" }),
+      weights: tensor(new Array<number>(4000).fill(1), { shape: [4000, 1] }),
+      expertCount: 1,
+    });
+    const layer = moe({ dim: 1, hidden: 1, experts: 1, router: forced(routing), bias: false, expertDropout: 0.4 });
+    const params = { router: {}, experts: { w1: tensor([[[1]]]), w2: tensor([[[1]]]) } };
+    const x = tensor(new Array<number>(4000).fill(3), { shape: [4000, 1] });
+    const outputs = async (options: object) => [...(await layer.apply(params, x, options).output.data())];
+    expect(new Set(await outputs({ key: random.key(1) }))).toEqual(new Set([3])); // in evaluation, none
+    const drawn = await outputs({ train: true, key: random.key(1) });
+    expect(drawn.filter((v) => v === 0).length / 4000).toBeCloseTo(0.4, 1);
+    expect(drawn.filter((v) => v !== 0).every((v) => Math.abs(v - 5) < 1e-5)).toBe(true);
+    expect(() => layer.apply(params, x, { train: true })).toThrow(
+      "moe: expert dropout is drawn in training and needs a key",
+    );
+  });
+
   test("a single expert is a dense feed-forward network, and its router gets gradient zero", async () => {
     const params = paramsOf(1);
     const { w1, b1, w2, b2 } = params.experts;
