@@ -3,15 +3,33 @@ export type { CapacityConvention, CapacityOptions, CapacityPriority } from "./di
 export { combine, dispatch } from "./dispatch/dispatch.ts";
 export { withCapacity } from "./dispatch/withCapacity.ts";
 export { experts, type Activation, type Experts, type ExpertsOptions, type ExpertsParams } from "./layers/experts.ts";
+export { hierarchicalMoe, type HierarchicalMoeOptions } from "./layers/hierarchicalMoe.ts";
 export { moe, type Moe, type MoeOptions, type MoeParams, type MoeResult } from "./layers/moe.ts";
+export {
+  softMoe,
+  type SoftMoe,
+  type SoftMoeOptions,
+  type SoftMoeParams,
+  type SoftMoeResult,
+} from "./layers/softMoe.ts";
+export { upcycle, type UpcycleOptions } from "./layers/upcycle.ts";
 export { cvSquared, type CvSquaredOptions } from "./losses/cvSquared.ts";
 export { gshardLoss, type GshardLossOptions } from "./losses/gshardLoss.ts";
+export { hierarchicalLoad, hierarchicalLoadLoss } from "./losses/hierarchicalLoad.ts";
 export { importance, importanceLoss, type ImportanceLossOptions, type ImportanceOptions } from "./losses/importance.ts";
 export { load, loadLoss, probInTopK, type LoadLossOptions, type ProbInTopKOptions } from "./losses/load.ts";
 export { sequenceBalanceLoss, type SequenceBalanceLossOptions } from "./losses/sequenceBalanceLoss.ts";
 export { switchLoss, type Fraction, type SwitchLossOptions } from "./losses/switchLoss.ts";
 export { zLoss, type ZLossOptions } from "./losses/zLoss.ts";
+export { baseAssignment } from "./routing/baseAssignment.ts";
+export { expertChoice, type ExpertChoiceOptions, type ExpertChoiceRouting } from "./routing/expertChoice.ts";
 export { forced } from "./routing/forced.ts";
+export {
+  hierarchicalTopK,
+  type HierarchicalRouting,
+  type HierarchicalTopKOptions,
+  type HierarchicalTopKParams,
+} from "./routing/hierarchicalTopK.ts";
 export { makeRouting, type RoutingParts } from "./routing/makeRouting.ts";
 export { noisyTopK, type NoisyTopKOptions, type NoisyTopKParams } from "./routing/noisyTopK.ts";
 export type {

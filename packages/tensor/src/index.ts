@@ -26,7 +26,7 @@ export {
 } from "./runtime/devices.ts";
 export { profile, type KernelProfile } from "./runtime/profile.ts";
 export { scope } from "./provenance.ts";
-export { assign } from "./functions/assign.ts";
+export { assign, type AssignOptions } from "./functions/assign.ts";
 export { attention, type AttentionOptions } from "./functions/attention.ts";
 export { call } from "./functions/call.ts";
 export { dropout } from "./functions/dropout.ts";

@@ -44,7 +44,7 @@ interface Factor extends Priority {
 /** A limit on the pairs that an expert sees: a number, or a factor that grows with the batch. */
 export type CapacityOptions = Places | Factor;
 
-const positive: Rule = {
+export const positive: Rule = {
   must: "a number above 0",
   holds: (value) => typeof value === "number" && Number.isFinite(value) && value > 0,
 };

@@ -128,6 +128,7 @@ export function transformer<P = NoisyTopKParams, R extends Routing = LogitRoutin
   const { vocab, dim, layers, context, moe, moeEvery, norm, rope, tie, ...sizes } = checkTransformer(options);
   const tokens = embedding({ vocab, dim, initStd: 0.02 });
   const mixtures = moe && mixtureOptions(moe);
+  warnOfLeak(moe?.router);
   const blocks = Array.from({ length: layers }, (_, i) => {
     const isSparse = (layers - 1 - i) % moeEvery === 0;
     return block({ ...sizes, dim, norm, rope, moe: isSparse ? mixtures : null, residual: (2 * layers) ** -0.5 });
@@ -201,6 +202,14 @@ const atLayer = ({ train = false, key }: Partial<LossOptions>, layer: number): P
   train,
   ...(key && { key: random.fold(key, layer) }),
 });
+
+/** In a decoder, a router that looks ahead learns from tokens that are not there when it writes. */
+function warnOfLeak<P, R extends Routing>(router: Router<P, R> | undefined): void {
+  if (router?.looksAhead)
+    console.warn(
+      "transformer: the router lets later tokens decide on earlier ones, so that training leaks the future and generation will be worse than the loss says; route by token, for example with softmaxTopK",
+    );
+}
 
 /** The options of every mixture; the router and losses by default. */
 function mixtureOptions<P, R extends Routing>({ k, router, losses, ...rest }: TransformerMoeOptions<P, R>) {

@@ -2,8 +2,10 @@
 import { checkGrads, grad, treeLeaves, treeMap } from "@switchyard/autograd";
 import { init, random, tensor, zeros, type Tensor } from "@switchyard/tensor";
 import {
+  baseAssignment,
   gshardTop2,
   hashRouter,
+  hierarchicalTopK,
   moe,
   noisyTopK,
   randomRouter,
@@ -28,14 +30,21 @@ interface Case {
   readonly k?: number;
   /** Whether tied experts are chosen lowest first. */
   readonly ties?: false;
+  /** Whether a draw may be given in place of a key. */
+  readonly takesNoise?: true;
 }
 
 const cases: Case[] = [
-  { name: "noisyTopK", make: (k) => noisyTopK({ k }) },
+  { name: "noisyTopK", make: (k) => noisyTopK({ k }), takesNoise: true },
   { name: "softmaxTopK", make: (k) => softmaxTopK({ k }) },
   { name: "switchTop1", make: () => switchTop1(), k: 1 },
   { name: "gshardTop2", make: () => gshardTop2(), k: 2 },
   { name: "sigmoidTopK", make: (k) => sigmoidTopK({ k }) },
+  { name: "baseAssignment", make: () => baseAssignment(), k: 1 },
+  {
+    name: "hierarchicalTopK",
+    make: (k) => hierarchicalTopK(k === 1 ? { groups: 1, topGroups: 1, k } : { groups: 2, topGroups: k / 2, k: 2 }),
+  },
   { name: "hashRouter", make: (k) => hashRouter({ k }), ties: false },
   { name: "randomRouter", make: (k) => randomRouter({ k }), ties: false },
 ];
@@ -60,7 +69,7 @@ const closeTo = async (a: Tensor, b: Tensor): Promise<void> => {
   (await a.data()).forEach((v, i) => expect(v).toBeCloseTo(wanted[i], 10));
 };
 
-describe.each(cases)("$name", ({ make, k: only }) => {
+describe.each(cases)("$name", ({ make, k: only, takesNoise }) => {
   const k = only ?? 2;
 
   test("sends each token to k distinct experts, counted and sorted", async () => {
@@ -81,7 +90,10 @@ describe.each(cases)("$name", ({ make, k: only }) => {
     const params = randomised(layer.init(random.key(0)));
     await checkGrads(
       (p: typeof params, x: Tensor, noise: Tensor, mask: Tensor) =>
-        layer.apply(p, x, optionsFor(T, { mask, noise })).output.square().mean(),
+        layer
+          .apply(p, x, optionsFor(T, { mask, ...(takesNoise && { noise }) }))
+          .output.square()
+          .mean(),
       [params, randomTensor(2, [T, D]), randomTensor(3, [T, E]), tensor([true, true, false, true, true, true])],
     );
   });

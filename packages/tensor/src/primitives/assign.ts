@@ -1,5 +1,5 @@
 import { DTypeError, ShapeError } from "../errors.ts";
-import { describe } from "../shape.ts";
+import { describe, sameShape } from "../shape.ts";
 import { plainKey, type Primitive } from "./primitive.ts";
 
 /** The range of scores, `0..scoreRange`: wide enough to tell them apart, narrow enough that prices stay within 32 bits. */
@@ -19,24 +19,31 @@ export const noValue = -(2 ** 31);
  * `T mod E` get `ceil(T / E)`, the others `floor(T / E)`. An auction in integers, so that every device gives the same: row by row,
  * each bids for the column whose score less price is greatest (of equals the lowest), just so much that the next best would be as
  * good, and a bit more. A column that is full lets its lowest bidder go (of equals the first to come), who bids next, and its price is the
- * lowest bid that it holds. When `bidsPerRow · T` bids are spent, columns that are full take no more.
+ * lowest bid that it holds. Of each matrix the first `count` rows take part; the others get the column after the last. When `bidsPerRow · T` bids are spent, columns that are full take no more.
  *
  * Source: Bertsekas 1988, "The Auction Algorithm", with columns of several places.
  */
 export const assign: Primitive<object> = {
-  infer: ([scores]) => {
+  infer: ([scores, count]) => {
     const { shape, dtype } = scores;
-    if (dtype !== "i32") throw new DTypeError(`assign: takes scores as i32 (got ${describe(scores)})`);
+    if (dtype !== "i32" || count.dtype !== "i32")
+      throw new DTypeError(`assign: takes scores and counts as i32 (got ${describe(scores)}, ${describe(count)})`);
     if (shape.length < 2 || (shape[shape.length - 1] === 0 && shape[shape.length - 2] > 0))
       throw new ShapeError(`assign: takes [rows, columns] with at least one column (got ${describe(scores)})`);
+    if (!sameShape(count.shape, shape.slice(0, -2)))
+      throw new ShapeError(`assign: takes a count for each matrix (got ${describe(scores)}, ${describe(count)})`);
     return { shape: shape.slice(0, -1), dtype: "i32" };
   },
-  reference: (out, [{ data, shape }]) => {
+  reference: (out, [{ data, shape }, count]) => {
     const [rows, columns] = shape.slice(-2);
-    for (let first = 0; first < out.data.length; first += rows)
-      auction(rows, columns, (row, column) => data[(first + row) * columns + column]).forEach((held, column) =>
+    out.data.fill(columns);
+    count.data.forEach((real, i) => {
+      const first = i * rows;
+      const score = (row: number, column: number): number => data[(first + row) * columns + column];
+      auction(Math.min(Math.max(real, 0), rows), columns, score).forEach((held, column) =>
         held.forEach(({ row }) => (out.data[first + row] = column)),
       );
+    });
   },
   key: plainKey,
 };

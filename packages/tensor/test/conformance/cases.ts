@@ -283,18 +283,30 @@ export const cases = {
   assign: fc
     .tuple(
       fc.array(extent, { maxLength: 1 }),
-      fc.nat(40),
+      fc.nat(20),
       fc.integer({ min: 1, max: 6 }),
       fc.constantFrom(3, scoreRange),
     )
     .chain(([batch, rows, columns, most]) => {
       const shape = [...batch, rows, columns];
-      const size = shape.reduce((a, b) => a * b, 1);
-      return fc.array(fc.nat(most), { minLength: size, maxLength: size }).map((values): Case => ({
-        inputs: [{ dtype: "i32", shape, values, view: "plain" }],
-        build: ([x]) => apply("assign", [x], {}),
-        ulps: 0,
-      }));
+      const matrices = batch.reduce((a, b) => a * b, 1);
+      const size = matrices * rows * columns;
+      const i32 = (shape: readonly number[], values: number[]): Input => ({
+        dtype: "i32",
+        shape,
+        values,
+        view: "plain",
+      });
+      return fc
+        .tuple(
+          fc.array(fc.nat(most), { minLength: size, maxLength: size }),
+          fc.array(fc.integer({ min: -1, max: rows + 1 }), { minLength: matrices, maxLength: matrices }),
+        )
+        .map(([scores, counts]): Case => ({
+          inputs: [i32(shape, scores), i32(batch, counts)],
+          build: ([x, count]) => apply("assign", [x, count], {}),
+          ulps: 0,
+        }));
     }),
   detach: identity((x) => apply("detach", [x], {})),
   after: identity((x) => apply("after", [x, x.eq(x)], {})),

@@ -76,6 +76,20 @@ describe("assign", () => {
     expect(countsOf(2, [...(await assign(zeros([4, 2]).add(NaN)).data())])).toEqual([2, 2]);
   });
 
+  test("rows that are masked out take no place, and change nothing for the others", async () => {
+    const rows = [
+      [3, 0, 1],
+      [2, 0, 5],
+      [1, 3, 0],
+      [0, 2, 2],
+    ];
+    const alone = [...(await assign(tensor(rows)).data())];
+    const among = tensor([[99, -99, 0], rows[0], rows[1], [7, 7, 7], rows[2], rows[3]]);
+    const mask = tensor([false, true, true, false, true, true]);
+    expect([...(await assign(among, { mask }).data())]).toEqual([3, alone[0], alone[1], 3, alone[2], alone[3]]);
+    expect([...(await assign(among, { mask: mask.and(mask.not()) }).data())]).toEqual([3, 3, 3, 3, 3, 3]);
+  });
+
   test("more columns than rows: the first columns get one each", async () => {
     expect([...(await assign(tensor([[9, 1, 5]])).data())]).toEqual([0]);
     expect((await assign(zeros([2, 3, 4])).data()).length).toBe(6);

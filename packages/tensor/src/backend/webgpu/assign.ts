@@ -14,7 +14,7 @@ type Assign = Extract<RoutineKernel, { op: "assign" }>;
  * bids that one holds, side by side.
  */
 export function lowerAssign({ name, operands, shape, epilogue }: Assign, lowering: Lowering): Lowered {
-  const [scores] = operands;
+  const [scores, count] = operands;
   const [rows, columns] = scores.shape.slice(-2);
   if (sizeOf(shape) === 0) return [];
   const auctions = sizeOf(shape) / rows;
@@ -22,6 +22,7 @@ export function lowerAssign({ name, operands, shape, epilogue }: Assign, lowerin
   const shader = shaderFor(lowering);
   const type = elementType.i32;
   const from = shader.read(scores.buffer, type);
+  const counts = shader.read(count.buffer, type);
   const to = shader.write(epilogue.stores[0].buffer, type);
   const scratch = (count: number): string => shader.write(lowering.scratch(4 * auctions * count), type);
   const [filled, prices, lowest] = [scratch(columns), scratch(columns), scratch(columns)];
@@ -36,18 +37,21 @@ export function lowerAssign({ name, operands, shape, epilogue }: Assign, lowerin
   );
   const main = `let rows = ${shader.int(rows)};
 let columns = ${shader.int(columns)};
-let least = ${shader.int(Math.floor(rows / columns))};
-let extra = ${shader.int(rows % columns)};
 let places = ${shader.int(places)};
-let limit = ${shader.int(bidsPerRow * rows)};
 let lane = i32(local);
 let auction = i32(group);
 if (auction >= ${shader.int(auctions)}) { return; }
 let own = auction * columns;
+if (local == 0u) { next_row = clamp(${counts}[${shader.int(count.view.offset)} + auction], 0, rows); }
+let real = workgroupUniformLoad(&next_row);
+let least = real / columns;
+let extra = real - least * columns;
+let limit = real * ${bidsPerRow};
+for (var row = real + lane; row < rows; row += ${lanes}) { ${to}[auction * rows + row] = columns; }
 for (var e = lane; e < columns; e += ${lanes}) { ${filled}[own + e] = 0; ${prices}[own + e] = 0; ${lowest}[own + e] = 0; }
 storageBarrier();
 var bids = 0;
-for (var first = 0; first < rows; first += 1) {
+for (var first = 0; first < real; first += 1) {
 var row = first;
 while (row >= 0) {
 let spent = bids >= limit;

@@ -236,6 +236,7 @@ describe("any number of threads gives the bits of one", () => {
           [3, 400, 8],
           shuffled(9600).map((x) => Math.abs(x) % 2 ** 18),
         ),
+        host("i32", [3], [400, 0, 333]),
       ],
     ],
     scatter: () => [

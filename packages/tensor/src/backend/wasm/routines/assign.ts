@@ -1,10 +1,10 @@
 import { bidIncrement, bidsPerRow, noValue } from "../../../primitives/assign.ts";
 import { i32, memory, select, type Func, type I32, type Local } from "../assembler.ts";
-import { at, int, launch, operand, result, temporary, type LowerRoutine } from "./routine.ts";
+import { at, int, launch, operand, result, smaller, temporary, type LowerRoutine } from "./routine.ts";
 
 /** One thread to an auction: each bid depends on all before it. */
 export const assign: LowerRoutine<"assign"> = (kernel, _, features) => {
-  const [scores] = kernel.operands;
+  const [scores, count] = kernel.operands;
   const [rows, columns] = scores.shape.slice(-2);
   const auctions = rows === 0 ? 0 : scores.shape.slice(0, -2).reduce((product, extent) => product * extent, 1);
   if (auctions === 0) return { launches: [], temporaries: [] };
@@ -13,12 +13,10 @@ export const assign: LowerRoutine<"assign"> = (kernel, _, features) => {
   const words = {
     scores: operand(scores),
     out: result(kernel),
+    counts: operand(count),
     rows: int(rows),
     columns: int(columns),
-    least: int(Math.floor(rows / columns)),
-    extra: int(rows % columns),
     places: int(places),
-    limit: int(bidsPerRow * rows),
     bytes: int(bytes),
     work: temporary(0),
   };
@@ -31,17 +29,23 @@ export const assign: LowerRoutine<"assign"> = (kernel, _, features) => {
     const amounts = f.let(i32.add(holders, i32.mul(columnBytes, w.places)));
     const matrix = f.let(i32.add(w.scores, i32.mul(i32.mul(tile, w.rows), columnBytes)));
     const out = f.let(at(w.out, i32.mul(tile, w.rows), 4));
-    const roomOf = (column: I32): I32 => i32.add(w.least, i32.lt_s(column, w.extra));
+    const given = f.let(i32.load(at(w.counts, tile, 4)));
+    const real = f.let(smaller(select(i32.gt_s(given, 0), given, i32.const(0)), w.rows));
+    const least = f.let(i32.div_s(real, w.columns));
+    const extra = f.let(i32.sub(real, i32.mul(least, w.columns)));
+    const limit = f.let(i32.mul(real, i32.const(bidsPerRow)));
+    const roomOf = (column: I32): I32 => i32.add(least, i32.lt_s(column, extra));
     const bids = f.local("i32");
     const first = f.local("i32");
     const row = f.local("i32");
     f.do(memory.fill(filled, i32.const(0), i32.mul(columnBytes, i32.const(columnArrays))));
     f.set(bids, i32.const(0));
-    f.for(first, 0, w.rows, 1, () => {
+    f.for(row, real, w.rows, 1, () => f.do(i32.store(at(out, row, 4), w.columns)));
+    f.for(first, 0, real, 1, () => {
       f.set(row, first);
       f.while(i32.ge_s(row, 0), () => {
         const scoresOfRow = f.let(i32.add(matrix, i32.mul(row, columnBytes)));
-        const spent = f.let(i32.ge_s(bids, w.limit));
+        const spent = f.let(i32.ge_s(bids, limit));
         f.set(bids, i32.add(bids, 1));
         const chosen = bestColumn(f, w.columns, { filled, prices, scoresOfRow, spent, roomOf });
         const column = chosen.place;
@@ -57,9 +61,9 @@ export const assign: LowerRoutine<"assign"> = (kernel, _, features) => {
         f.do(i32.store(at(out, row, 4), column));
         f.do(i32.store(at(filled, column, 4), i32.add(count, i32.eqz(isFull))));
         f.if(i32.eq(i32.load(at(filled, column, 4)), roomOf(column)), () => {
-          const least = lowestBid(f, f.let(at(amounts, start, 4)), f.let(roomOf(column)));
-          f.do(i32.store(at(lowest, column, 4), least));
-          f.do(i32.store(at(prices, column, 4), i32.load(at(amounts, i32.add(start, least), 4))));
+          const cheapest = lowestBid(f, f.let(at(amounts, start, 4)), f.let(roomOf(column)));
+          f.do(i32.store(at(lowest, column, 4), cheapest));
+          f.do(i32.store(at(prices, column, 4), i32.load(at(amounts, i32.add(start, cheapest), 4))));
         });
         f.set(row, outbid);
       });
