@@ -1,4 +1,5 @@
 export { loadMetrics, type LoadMetrics } from "./diagnostics/loadMetrics.ts";
+export { samplingFloor, type RoutedSizes } from "./diagnostics/samplingFloor.ts";
 export type { CapacityConvention, CapacityOptions, CapacityPriority } from "./dispatch/capacity.ts";
 export { combine, dispatch } from "./dispatch/dispatch.ts";
 export { withCapacity } from "./dispatch/withCapacity.ts";
@@ -75,6 +76,15 @@ export {
   type NormKind,
 } from "./layers/normalization.ts";
 export { generate, type GenerateOptions, type SamplingOptions } from "./models/generate.ts";
+export {
+  lstmMoe,
+  type LstmMoe,
+  type LstmMoeCache,
+  type LstmMoeLoss,
+  type LstmMoeOptions,
+  type LstmMoeOutput,
+  type LstmMoeParams,
+} from "./models/lstmMoe.ts";
 export type { LanguageModel, LossOptions, Model } from "./models/model.ts";
 export type { BlockParams } from "./models/block.ts";
 export {

@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import { adamw, clipByGlobalNorm, treeLeaves, treePaths, warmupCosine, type Optimizer } from "@switchyard/autograd";
 import { init, random, realize } from "@switchyard/tensor";
+import { samplingFloor } from "../diagnostics/samplingFloor.ts";
 import { generate } from "../models/generate.ts";
 import type { TransformerLoss } from "../models/transformer.ts";
 import type { TokenRouting } from "../routing/routing.ts";
@@ -216,7 +217,7 @@ async function progressOf(
     (layer) => layer.reduce((sum, s) => sum + (s * layer.length - 1) ** 2, 0) / layer.length,
   );
   const [tokens, k] = aux.routings[0].experts.shape;
-  const cvSquaredByChance = (shares[0].length / k - 1) / tokens;
+  const cvSquaredByChance = samplingFloor({ tokens, experts: shares[0].length, k }) ** 2;
   return { event: "progress", step: step + 1, steps, loss, shares, cvSquared, cvSquaredByChance };
 }
 
