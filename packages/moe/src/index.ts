@@ -103,4 +103,5 @@ export { textEntropies, type TextEntropies } from "./text/entropy.ts";
 export { characterTokenizer, vocabularyOf, type CharacterTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 export { loadCheckpoint, saveCheckpoint } from "./training/checkpoint.ts";
 export { evaluate, type EvaluateOptions, type Evaluation } from "./training/evaluate.ts";
-export { train, type Report, type Run, type TrainOptions } from "./training/train.ts";
+export { train, type Report, type Run } from "./training/train.ts";
+export type { TrainOptions } from "./training/trainOptions.ts";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { ConfigError, random } from "@switchyard/tensor";
 import { readBytes } from "../interop/files.node.ts";
 import { transformer, type Transformer, type TransformerParams } from "../models/transformer.ts";
@@ -8,7 +8,8 @@ import type { NoisyTopKParams } from "../routing/noisyTopK.ts";
 import type { TokenRouting } from "../routing/routing.ts";
 import { corpusOf, decodeText, type Corpus } from "../text/corpus.ts";
 import { characterTokenizer, type CharacterTokenizer } from "../text/tokenizer.ts";
-import { loadCheckpoint } from "../training/checkpoint.ts";
+import { loadCheckpoint, loadTraining } from "../training/checkpoint.ts";
+import { isCheckpoint } from "../training/checkpointFiles.ts";
 import { readRun, type ModelSizes, type RunConfig } from "../training/runDirectory.ts";
 
 /** The kind of model that the command line trains. */
@@ -50,11 +51,19 @@ export interface LoadedRun {
   readonly params: CharacterModelParams;
 }
 
+/**
+ * The model of a run as its newest checkpoint has it, or as one of its checkpoints does.
+ *
+ * @param dir of a run, or of a checkpoint in one.
+ */
 export async function loadRun(dir: string): Promise<LoadedRun> {
-  const config = await readRun(dir);
+  const config = await readRun((await isCheckpoint(dir)) ? dirname(resolve(dir)) : dir);
   const tokenizer = characterTokenizer(config.vocabulary);
   const model = characterModel(tokenizer.size, config.model);
-  return { dir, config, model, tokenizer, params: await loadCheckpoint(dir, model.init(random.key(0))) };
+  const like = model.init(random.key(0));
+  const params =
+    config.ema === null ? await loadCheckpoint(dir, like) : (await loadTraining(dir, { average: like })).average;
+  return { dir, config, model, tokenizer, params };
 }
 
 /** The text that a run was trained on. @throws {ConfigError} if it has changed. */

@@ -1,7 +1,8 @@
 import { resolve } from "node:path";
-import type { Command } from "commander";
-import { adamw, clipByGlobalNorm, treeLeaves, treePaths, warmupCosine, type Optimizer } from "@switchyard/autograd";
-import { init, random, realize } from "@switchyard/tensor";
+import { Option, type Command } from "commander";
+import { adamw, constant, cosine, linear, treeLeaves, treePaths, type Schedule } from "@switchyard/autograd";
+import { init, random, realize, version } from "@switchyard/tensor";
+import { fraction } from "@switchyard/tensor/graph";
 import { samplingFloor } from "../diagnostics/samplingFloor.ts";
 import { generate } from "../models/generate.ts";
 import type { TransformerLoss } from "../models/transformer.ts";
@@ -10,9 +11,20 @@ import { randomBatches } from "../text/batches.ts";
 import type { Corpus } from "../text/corpus.ts";
 import { textEntropies } from "../text/entropy.ts";
 import { characterTokenizer } from "../text/tokenizer.ts";
-import { stepsIn } from "../training/checkpoint.ts";
-import { createRun, readRun, runsRoot, type ModelSizes, type RunConfig } from "../training/runDirectory.ts";
+import { stepsIn } from "../training/history.ts";
+import {
+  createRun,
+  readRun,
+  runsRoot,
+  schedules,
+  type ModelSizes,
+  type RunConfig,
+  type TrainingConfig,
+} from "../training/runDirectory.ts";
+import { samplesLog } from "../training/runLog.ts";
 import { train, type Report } from "../training/train.ts";
+import { aboveZero } from "../training/trainOptions.ts";
+import { readConfig } from "./config.ts";
 import { stopOnInterrupt } from "./interrupt.ts";
 import { heldOutBatches, judge } from "./judge.ts";
 import {
@@ -26,14 +38,17 @@ import {
 import type { Progress, TrainReporter } from "./report/events.ts";
 import { terminalReporter } from "./report/terminal.ts";
 import { jsonReporter, plainReporter } from "./report/text.ts";
-import { command, integer, number, UsageError, type CommonOptions } from "./usage.ts";
+import { command, integer, number, numberThat, UsageError, type CommonOptions } from "./usage.ts";
 
-interface TrainCommandOptions extends CommonOptions, ModelSizes {
+interface TrainCommandOptions
+  extends CommonOptions, ModelSizes, Omit<TrainingConfig, "ema" | "patience" | "warmup" | "evalEvery"> {
   readonly data?: string;
   readonly resume?: string;
-  readonly steps: number;
-  readonly batch: number;
-  readonly learningRate: number;
+  readonly config?: string;
+  readonly warmup?: number;
+  readonly ema?: number;
+  readonly evalEvery?: number;
+  readonly patience?: number;
 }
 
 export const trainCommand = (): Command =>
@@ -50,6 +65,27 @@ export const trainCommand = (): Command =>
     .option("--experts <n>", "experts in a layer", integer(1), 8)
     .option("--k <n>", "experts that each character is sent to", integer(1), 2)
     .option("--learning-rate <r>", "the highest learning rate", number(0), 4e-3)
+    .addOption(
+      new Option("--schedule <name>", "how it goes on after it has risen").choices(schedules).default("cosine"),
+    )
+    .option("--warmup <n>", "steps in which it rises (default: a twentieth of the steps)", integer(0))
+    .option("--weight-decay <w>", "how much weights shrink in a step, by the learning rate", number(0), 0.1)
+    .option("--clip <norm>", "the greatest norm of a gradient", numberThat(aboveZero), 1)
+    .option("--accumulate <n>", "batches of an update, one at a time", integer(1), 1)
+    .option(
+      "--ema <decay>",
+      "judge and keep an average of the weights, of which a step leaves so much",
+      numberThat(fraction),
+    )
+    .option(
+      "--eval-every <n>",
+      "steps between evaluations, and checkpoints (default: a tenth of the steps)",
+      integer(1),
+    )
+    .option("--patience <n>", "stop after so many evaluations that are not the best", integer(1))
+    .option("--keep <n>", "how many of the newest checkpoints to keep, beside the best", integer(1), 2)
+    .option("--config <file>", 'take options from a JSON file, such as { "learningRate": 1e-3 }; others count more')
+    .hook("preAction", (used) => readConfig(used))
     .action(trainRun);
 
 /** A run that is ready to start. */
@@ -85,12 +121,13 @@ async function trainRun(options: TrainCommandOptions, used: Command): Promise<vo
       steps: config.steps,
       ...entropies,
     });
-    if (!prepared.dir) await showUntrained(prepared, reporter);
+    if (!prepared.dir) await showUntrained(prepared, dir, reporter);
     const last = await trainSteps(prepared, dir, reporter, interrupt.signal);
     if (interrupt.signal.aborted && (last?.step ?? -1) + 1 < config.steps)
       return reporter.show({ event: "stopped", run: dir, step: last ? last.step + 1 : 0, steps: config.steps });
-    await showSample(prepared, last!.params, "after", reporter);
-    const judgement = await judge(model, last!.params, corpus, config.batch);
+    const params = last!.average ?? last!.params;
+    reporter.show({ event: "sample", when: "after", ...(await sampleOf(prepared, params, 300)) });
+    const judgement = await judge(model, params, corpus, config.batch);
     reporter.show({ event: "end", run: dir, seconds: (performance.now() - started) / 1000, ...judgement });
   } finally {
     interrupt.release();
@@ -99,20 +136,32 @@ async function trainRun(options: TrainCommandOptions, used: Command): Promise<vo
 }
 
 async function newRun(options: TrainCommandOptions): Promise<Prepared> {
-  const { data, batch, steps, seed, learningRate, dim, layers, heads, hidden, context, experts, k } = options;
+  const { data, steps, seed, batch, accumulate, learningRate, schedule, weightDecay, clip, keep } = options;
+  const { dim, layers, heads, hidden, context, experts, k } = options;
+  const { warmup = Math.floor(steps / 20), ema = null, evalEvery = Math.ceil(steps / 10), patience = null } = options;
   const file = data === undefined ? null : resolve(data);
   const text = await readText(file);
   const corpus = readyCorpus(text, context);
   const config: RunConfig = {
     format: "switchyard run",
     version: 1,
+    versions: { switchyard: version, node: process.versions.node },
     model: { dim, layers, heads, hidden, context, experts, k },
     vocabulary: corpus.tokenizer.vocabulary,
     data: { file, sha256: text.sha256 },
-    batch,
     steps,
     seed,
+    batch,
+    accumulate,
     learningRate,
+    schedule,
+    warmup,
+    weightDecay,
+    clip,
+    ema,
+    evalEvery,
+    patience,
+    keep,
   };
   return { config, corpus, model: characterModel(corpus.tokenizer.size, config.model), optimizer: optimizerOf(config) };
 }
@@ -148,48 +197,67 @@ function reporterFor({ json }: CommonOptions): TrainReporter {
 }
 
 /** Decay for matrices alone: a norm's scale or a bias has no reason to be small. */
-const optimizerOf = ({ steps, learningRate }: RunConfig) =>
-  clipped(
-    adamw({
-      learningRate: warmupCosine({ peak: learningRate, warmup: Math.floor(steps / 20), steps }),
-      weightDecay: 0.1,
-      each: (_, t) => (t.ndim < 2 ? { weightDecay: 0 } : undefined),
-    }),
-  );
+const optimizerOf = (config: RunConfig) =>
+  adamw({
+    learningRate: scheduleOf(config),
+    weightDecay: config.weightDecay,
+    each: (_, t) => (t.ndim < 2 ? { weightDecay: 0 } : undefined),
+  });
 
-/** Gradients of a global norm of at most 1. */
-const clipped = <S>(optimizer: Optimizer<S>): Optimizer<S> => ({
-  init: (params) => optimizer.init(params),
-  update: (params, grads, state) => optimizer.update(params, clipByGlobalNorm(grads, 1), state),
-});
+/** The learning rate: a straight rise, then what the schedule says, which ends at 0 but for a constant. */
+function scheduleOf({ schedule, learningRate: peak, warmup, steps }: TrainingConfig): Schedule {
+  const after = {
+    constant: constant(peak),
+    linear: linear({ from: peak, to: 0, steps: Math.max(1, steps - warmup) }),
+    cosine: cosine({ peak, steps: Math.max(1, steps - warmup) }),
+  }[schedule];
+  return (step) => (step < warmup ? (peak * (step + 1)) / warmup : after(step - warmup));
+}
 
 type StepReport = Report<CharacterModelParams, TransformerLoss<TokenRouting>>;
 
 async function trainSteps(
-  { config, corpus, model, optimizer }: Prepared,
+  prepared: Prepared,
   dir: string,
   reporter: TrainReporter,
   signal: AbortSignal,
 ): Promise<StepReport | undefined> {
-  const { batch, steps, seed } = config;
+  const { config, corpus, model, optimizer } = prepared;
+  const { steps, seed, batch, accumulate, clip, ema, evalEvery, patience, keep } = config;
   const { context } = model;
   const judging = heldOutBatches(corpus, context, batch);
+  const done = (await stepsIn(dir)).at(-1);
+  await samplesLog.rewind(dir, done ?? 0);
   const run = train({
     model,
     data: randomBatches(corpus.train, { batch, context }, seed),
     optimizer,
     steps,
     seed,
-    evaluate: { data: judging.at, batches: Math.min(2, judging.count), every: Math.ceil(steps / 10) },
-    checkpoint: { dir, every: Math.ceil(steps / 10) },
-    resume: (await stepsIn(dir)).length > 0,
+    accumulate,
+    clip,
+    ...(ema !== null && { ema }),
+    evaluate: {
+      data: judging.at,
+      batches: Math.min(2, judging.count),
+      every: evalEvery,
+      by: "crossEntropy",
+      ...(patience !== null && { patience }),
+    },
+    checkpoint: { dir, every: evalEvery, keep },
+    resume: done !== undefined,
     signal,
   });
-  const clock = stopwatch(batch * context);
+  const clock = stopwatch(batch * accumulate * context);
   let heldOut: number | undefined;
   for await (const report of run) {
     heldOut = report.evaluation?.crossEntropy ?? heldOut;
     clock.step();
+    if (report.evaluation)
+      await samplesLog.note(dir, {
+        step: report.step + 1,
+        ...(await sampleOf(prepared, report.average ?? report.params, 48)),
+      });
     if (!reporter.wants(report.step + 1, steps)) continue;
     const left = steps - report.step - 1;
     reporter.show({
@@ -243,28 +311,19 @@ function stopwatch(tokensPerStep: number) {
 /** Milliseconds: long enough that an evaluation among the steps does not make the speed jump. */
 const lately = 10_000;
 
-async function showUntrained(prepared: Prepared, reporter: TrainReporter): Promise<void> {
+async function showUntrained(prepared: Prepared, dir: string, reporter: TrainReporter): Promise<void> {
   const params = await realize(prepared.model.init(random.key(prepared.config.seed)));
-  await showSample(prepared, params, "before", reporter);
+  const sample = await sampleOf(prepared, params, 80);
   await realize([], { donate: params });
+  await samplesLog.note(dir, { step: 0, ...sample });
+  reporter.show({ event: "sample", when: "before", ...sample });
 }
 
-async function showSample(
-  { model, corpus, config }: Prepared,
-  params: CharacterModelParams,
-  when: "before" | "after",
-  reporter: TrainReporter,
-): Promise<void> {
+/** How a model goes on with the beginning of the held-out text. */
+async function sampleOf({ model, corpus, config }: Prepared, params: CharacterModelParams, maxTokens: number) {
   const prompt = [...corpus.heldOut.subarray(0, Math.min(24, model.context))];
-  const ids: number[] = [];
-  const key = random.key(config.seed);
-  for await (const id of generate(model, params, {
-    prompt,
-    maxTokens: when === "before" ? 80 : 300,
-    temperature: 0.8,
-    key,
-  }))
-    ids.push(id);
+  const options = { prompt, maxTokens, temperature: 0.8, key: random.key(config.seed) };
+  const ids = await Array.fromAsync(generate(model, params, options));
   const { tokenizer } = corpus;
-  reporter.show({ event: "sample", when, prompt: tokenizer.decode(prompt), text: tokenizer.decode(ids) });
+  return { prompt: tokenizer.decode(prompt), text: tokenizer.decode(ids) };
 }

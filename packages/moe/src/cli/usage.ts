@@ -1,5 +1,6 @@
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { SwitchyardError, type DeviceName } from "@switchyard/tensor";
+import type { Rule } from "@switchyard/tensor/graph";
 
 /** Options that every command has. */
 export interface CommonOptions {
@@ -26,6 +27,15 @@ export const number =
     throw new InvalidArgumentError(
       most === Infinity ? `It must be a number of at least ${least}.` : `It must be a number from ${least} to ${most}.`,
     );
+  };
+
+/** A number from an option. @throws {InvalidArgumentError} unless it keeps a rule. */
+export const numberThat =
+  ({ holds, must }: Rule) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (text.trim() !== "" && holds(value)) return value;
+    throw new InvalidArgumentError(`It must be ${must}.`);
   };
 
 const deviceNames = ["cpu", "wasm", "webgpu"] satisfies DeviceName[];

@@ -1,6 +1,6 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { access, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { access, appendFile, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { ConfigError } from "@switchyard/tensor";
 
@@ -42,6 +42,28 @@ export async function writeAtomically(path: string, bytes: Uint8Array): Promise<
     await rename(draft, path);
   });
 }
+
+/** Adds to the end of a file, which is made if it is not there. It is on the disk for certain once `settle` says so. */
+export async function append(path: string, text: string): Promise<void> {
+  try {
+    await appendFile(path, text);
+  } catch (error) {
+    throw new ConfigError(`cannot write ${path}: ${reasonOf(error)}`);
+  }
+}
+
+/** Waits until what was written to a file is on the disk. */
+export async function settle(path: string): Promise<void> {
+  const file = await open(path, "r+");
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** SHA-256, in hexadecimal. */
+export const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 /**
  * Writes a directory of files so that it is there whole or not at all. One that is there already is replaced: it is put aside
@@ -109,6 +131,8 @@ const reasons: { readonly [code: string]: string } = {
   ENOTDIR: "a part of the path is a file",
   EACCES: "permission denied",
   ENOSPC: "the disk is full",
+  EDQUOT: "the disk quota is used up",
+  EFBIG: "the file would be larger than is allowed",
 };
 
 const reasonOf = (error: unknown): string => reasons[codeOf(error) ?? ""] ?? (error as Error).message;

@@ -1,30 +1,10 @@
 import { ConfigError, FormatError, tensor, type Tensor } from "@switchyard/tensor";
 import { treeFlatten, treePaths, treeUnflatten, type TreeStructure } from "@switchyard/autograd";
 import { describe } from "@switchyard/tensor/graph";
-import {
-  bytesOfSource,
-  decodeSafetensors,
-  encodeSafetensors,
-  onHost,
-  type ByteSource,
-  type HostTensor,
-} from "../interop/safetensors.ts";
+import { bytesOfSource, decodeSafetensors, onHost, type ByteSource, type HostTensor } from "../interop/safetensors.ts";
 import * as files from "#files";
-
-/** The parts of a checkpoint: what a model is, and what its training must remember. */
-type Part = "model" | "training";
-
-const manifestName = "checkpoint.json";
-const fileOf = (part: Part): string => `${part}.safetensors`;
-
-/** Leaves of a tree that are not tensors, by path. */
-type Constants = { [path: string]: number | string | boolean | null };
-
-interface Manifest {
-  readonly format: "switchyard checkpoint";
-  readonly version: 1;
-  readonly constants: { readonly [P in Part]?: Constants };
-}
+import { isCheckpoint, readPart, writeCheckpoint, type Constants, type Part } from "./checkpointFiles.ts";
+import { readNewest } from "./history.ts";
 
 /**
  * Writes a directory with the parameters in `model.safetensors`, the tensors of `training` in `training.safetensors`, and the other
@@ -34,28 +14,19 @@ interface Manifest {
  * @throws {ConfigError} if something that is no checkpoint is in the way, or a leaf fits neither file.
  */
 export async function saveCheckpoint(dir: string, params: unknown, training?: unknown): Promise<void> {
-  const inTheWay = (await files.exists(dir)) && !(await files.exists(files.joinPath(dir, manifestName)));
+  const inTheWay = (await files.exists(dir)) && !(await isCheckpoint(dir));
   if (inTheWay && (await files.listDirectory(dir)).length > 0)
     throw new ConfigError(`saveCheckpoint: ${dir} holds something that is no checkpoint; give another directory`);
-  const parts: [Part, unknown][] =
-    training === undefined
-      ? [["model", params]]
-      : [
-          ["model", params],
-          ["training", training],
-        ];
+  const trees: [Part, unknown][] = [["model", params]];
+  if (training !== undefined) trees.push(["training", training]);
   // Read together, before anything is written.
-  const read = await Promise.all(
-    parts.map(async ([part, tree]) => [part, tree, await onHost(namedTensors(tree))] as const),
+  const parts = await Promise.all(
+    trees.map(
+      async ([part, tree]) =>
+        [part, { tensors: await onHost(namedTensors(tree)), constants: constantsOf(tree) }] as const,
+    ),
   );
-  const manifest: Manifest = {
-    format: "switchyard checkpoint",
-    version: 1,
-    constants: Object.fromEntries(read.map(([part, tree]) => [part, constantsOf(tree)])),
-  };
-  const json = new TextEncoder().encode(`${JSON.stringify(manifest, null, 2)}\n`);
-  const contents = read.map(([part, , tensors]) => [fileOf(part), encodeSafetensors(tensors)] as const);
-  await files.writeDirectoryAtomically(dir, new Map([...contents, [manifestName, json]]));
+  await writeCheckpoint(dir, new Map(parts));
 }
 
 /**
@@ -72,58 +43,16 @@ export async function loadCheckpoint<P>(source: ByteSource, like: P): Promise<P>
     const { bytes, name } = await bytesOfSource(source);
     return fill(like, decodeSafetensors(bytes, name).tensors, {}, name);
   }
-  return loadPart(await newestCheckpoint(source), "model", like);
+  return readNewest(source, (dir) => loadPart(dir, "model", like));
 }
 
 /** What `saveCheckpoint` was given as `training`. */
-export const loadTraining = async <T>(dir: string, like: T): Promise<T> =>
-  loadPart(await newestCheckpoint(dir), "training", like);
+export const loadTraining = <T>(source: string, like: T): Promise<T> =>
+  readNewest(source, (dir) => loadPart(dir, "training", like));
 
 async function loadPart<T>(dir: string, part: Part, like: T): Promise<T> {
-  const manifest = parseManifest(await files.readBytes(files.joinPath(dir, manifestName)), dir);
-  const constants = manifest.constants[part];
-  if (!constants) throw new FormatError(`${dir}: the checkpoint has no part "${part}"; it was saved without`);
-  const path = files.joinPath(dir, fileOf(part));
-  return fill(like, decodeSafetensors(await files.readBytes(path), path).tensors, constants, path);
-}
-
-const stepName = /^step-(\d+)$/;
-/** A checkpoint by its step, or a draft of one. */
-const partOfRun = /^(step-\d+|\.step-\d+\..+)$/;
-
-/** Where the checkpoint after a number of steps lies in a run's directory. */
-export const checkpointOfStep = (dir: string, steps: number): string => files.joinPath(dir, `step-${steps}`);
-
-/** The steps after which a directory holds a checkpoint, ascending. */
-export async function stepsIn(dir: string): Promise<number[]> {
-  const names = await files.listDirectory(dir);
-  const steps = names.flatMap((name) => Number(stepName.exec(name)?.[1] ?? NaN)).filter((step) => !Number.isNaN(step));
-  return steps.toSorted((a, b) => a - b);
-}
-
-/** Removes a run's checkpoints but for one, and drafts of others that a process left when it was killed. */
-export async function keepOnly(dir: string, steps: number): Promise<void> {
-  const kept = checkpointOfStep("", steps);
-  for (const name of await files.listDirectory(dir))
-    if (partOfRun.test(name) && name !== kept) await files.remove(files.joinPath(dir, name));
-}
-
-async function newestCheckpoint(dir: string): Promise<string> {
-  const at = await files.standing(dir);
-  if (await files.exists(files.joinPath(at, manifestName))) return at;
-  const newest = (await stepsIn(dir)).at(-1);
-  if (newest === undefined) throw new ConfigError(`${dir} holds no checkpoint`);
-  return checkpointOfStep(dir, newest);
-}
-
-function parseManifest(bytes: Uint8Array, dir: string): Manifest {
-  try {
-    const manifest = JSON.parse(new TextDecoder().decode(bytes)) as Manifest;
-    if (manifest.format === "switchyard checkpoint" && manifest.version === 1) return manifest;
-  } catch {
-    // No JSON: as little a manifest as JSON of another kind.
-  }
-  throw new FormatError(`${dir}: ${manifestName} is not that of a checkpoint this version can read`);
+  const { tensors, constants, path } = await readPart(dir, part);
+  return fill(like, tensors, constants, path);
 }
 
 const namedTensors = (tree: unknown): [string, Tensor][] => {

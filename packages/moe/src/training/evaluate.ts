@@ -1,7 +1,7 @@
 import { ConfigError, random, type Key, type Tensor } from "@switchyard/tensor";
-import { treeLeaves, treePaths } from "@switchyard/autograd";
-import { isFloat, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
+import { positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 import type { Model } from "../models/model.ts";
+import { scalarsOf } from "./scalars.ts";
 
 /** Means over batches, by path in what the model's `loss` returns: `loss`, `crossEntropy`, … */
 export type Evaluation = { readonly [path: string]: number };
@@ -31,12 +31,7 @@ export async function evaluate<P, B, A extends { readonly loss: Tensor }>(
   const sums: { [path: string]: number } = {};
   for (let i = 0; i < batches; i++) {
     const value = model.loss(params, await data(i), { train: false, key: random.fold(key, i) });
-    const paths = treePaths(value);
-    const scalars = treeLeaves(value)
-      .map((t, j) => [paths[j], t] as const)
-      .filter(([, t]) => t.ndim === 0 && isFloat(t.dtype));
-    const read = await Promise.all(scalars.map(async ([path, t]) => [path, await t.item()] as const));
-    for (const [path, x] of read) sums[path] = (sums[path] ?? 0) + x;
+    for (const [path, x] of Object.entries(await scalarsOf(value))) sums[path] = (sums[path] ?? 0) + x;
   }
   return Object.fromEntries(Object.entries(sums).map(([path, sum]) => [path, sum / batches]));
 }

@@ -1,42 +1,12 @@
-import { ConfigError, GradientError, random, realize, type Key, type Tensor } from "@switchyard/tensor";
-import { treeLeaves, valueAndGrad, type Optimizer } from "@switchyard/autograd";
-import {
-  aFunction,
-  anObject,
-  checkOptions,
-  flag,
-  leafStorage,
-  positiveInteger,
-  requireOptions,
-  type Rule,
-  valueNode,
-  wholeNumber,
-} from "@switchyard/tensor/graph";
-import type { Model } from "../models/model.ts";
-import { checkpointOfStep, keepOnly, loadCheckpoint, loadTraining, saveCheckpoint, stepsIn } from "./checkpoint.ts";
+import { ConfigError, random, realize, type Key, type Tensor } from "@switchyard/tensor";
+import { routingStatistics } from "../diagnostics/routingStatistics.ts";
+import { aboutTimes } from "./aboutTimes.ts";
 import { evaluate, type Evaluation } from "./evaluate.ts";
-
-export interface TrainOptions<P, B, A extends { readonly loss: Tensor }, S> {
-  readonly model: Model<P, B, A>;
-  /** The batch of a step. A pure function of the step, so that a run that goes on needs no more than the step. */
-  readonly data: (step: number) => B | Promise<B>;
-  readonly optimizer: Optimizer<S>;
-  readonly steps: number;
-  /** Decides the first parameters, and what the model draws at each step; 0 by default. */
-  readonly seed?: number;
-  /** Judges by other data every so many steps, and after the last. */
-  readonly evaluate?: {
-    readonly data: (index: number) => B | Promise<B>;
-    readonly batches: number;
-    readonly every: number;
-  };
-  /** Keeps the newest checkpoint in a directory: every so many steps, after the last, and when the run is stopped. */
-  readonly checkpoint?: { readonly dir: string; readonly every: number };
-  /** Goes on from the checkpoint, exactly as if the run had never ended. */
-  readonly resume?: boolean;
-  /** Ends the run after the step under way. */
-  readonly signal?: AbortSignal;
-}
+import { metricsLog } from "./runLog.ts";
+import { scalarsOf } from "./scalars.ts";
+import { beginning, bestAfter, nonFinite, save, type Standing } from "./standing.ts";
+import { prepareStep, unrealized, type Prepared, type Trained } from "./step.ts";
+import { checkTrain, type TrainOptions } from "./trainOptions.ts";
 
 /** What a step came to. Its tensors live until the next step. */
 export interface Report<P, A> {
@@ -47,6 +17,10 @@ export interface Report<P, A> {
   readonly aux: A;
   /** After the step. */
   readonly params: P;
+  /** Of the parameters, if `ema` is set. */
+  readonly average?: P;
+  /** Before clipping, if `clip` is set. */
+  readonly gradientNorm?: number;
   /** Where `evaluate` was due. */
   readonly evaluation?: Evaluation;
 }
@@ -55,16 +29,6 @@ export interface Report<P, A> {
 export interface Run<P, A> extends AsyncIterable<Report<P, A>> {
   /** Runs what is left and gives the last report. */
   finish(): Promise<Report<P, A>>;
-}
-
-/** What a checkpoint remembers beside the parameters. */
-interface Training<S> {
-  readonly state: S;
-  /** Steps done. */
-  readonly step: number;
-  readonly seed: number;
-  /** Of the last step. */
-  readonly loss: number;
 }
 
 /**
@@ -88,127 +52,73 @@ export function train<P, B, A extends { readonly loss: Tensor }, S>(options: Tra
   };
 }
 
-function checkTrain<P, B, A extends { readonly loss: Tensor }, S>(options: TrainOptions<P, B, A, S>): void {
-  checkOptions("train", options, {
-    model: aModel,
-    data: aFunction,
-    optimizer: anObject,
-    steps: positiveInteger,
-    seed: wholeNumber,
-    evaluate: anObject,
-    checkpoint: anObject,
-    resume: flag,
-    signal: anObject,
-  });
-  requireOptions("train", options, "model", "data", "optimizer", "steps");
-  if (options.evaluate)
-    checkOptions("train: evaluate", options.evaluate, {
-      data: aFunction,
-      batches: positiveInteger,
-      every: positiveInteger,
-    });
-  if (options.checkpoint) checkOptions("train: checkpoint", options.checkpoint, { dir: aPath, every: positiveInteger });
-  if (options.resume && !options.checkpoint)
-    throw new ConfigError("train: resume needs checkpoint, the directory to go on from");
-}
-
-const aModel: Rule = {
-  must: "an object with the functions init and loss",
-  holds: (value) =>
-    anObject.holds(value) &&
-    aFunction.holds((value as { init: unknown }).init) &&
-    aFunction.holds((value as { loss: unknown }).loss),
-};
-const aPath: Rule = { must: "a path", holds: (value) => typeof value === "string" && value !== "" };
-
-/** What a step computes, written but not run. */
-interface Prepared<P, A, S> {
-  readonly aux: A;
-  readonly params: P;
-  readonly state: S;
-}
-
 async function* runOf<P, B, A extends { readonly loss: Tensor }, S>(
   options: TrainOptions<P, B, A, S>,
   run: { last?: Report<P, A> },
 ): AsyncGenerator<Report<P, A>, void> {
-  const { model, data, steps, signal } = options;
+  const { steps, signal, evaluate: judging, checkpoint } = options;
   const [initKey, stepKey] = random.split(random.key(options.seed ?? 0));
-  let { params, state, step, loss } = await beginning(options, initKey);
-  if (step >= steps) {
-    const aux = model.loss(params, await data(step - 1), { train: false, key: random.fold(stepKey, step - 1) });
-    run.last = { step: step - 1, loss, aux, params };
+  let at = await beginning(options, initKey);
+  const isOver = (): boolean => at.step >= steps || at.best.since >= (judging?.patience ?? Infinity);
+  if (isOver()) {
+    run.last = await endAgain(options, at, stepKey);
     return;
   }
-  const first = step;
-  let prepared = await prepare(options, params, state, step, stepKey);
+  const first = at.step;
+  let prepared = await prepareStep(options, at, at.step, stepKey);
   let spent: Tensor[] = [];
   let saved: number | undefined;
-  for (; step < steps && !signal?.aborted; step++) {
-    const { aux } = prepared;
-    const made = treeLeaves(aux).filter((t) => !leafStorage(valueNode(t.node)));
-    const work = realize(prepared, { donate: [params, state, spent] });
-    ({ params, state } = prepared);
+  while (!isOver() && !signal?.aborted) {
+    const { aux, loss: lossTensor, gradientNorm: normTensor, ...trained } = prepared;
+    const made = unrealized([aux, lossTensor, normTensor]);
+    const work = realize(prepared, { donate: [at.params, at.state, at.average, spent] });
+    const { step } = at;
     spent = made;
-    const following = step + 1 < steps ? prepareMeanwhile(options, params, state, step + 1, stepKey) : prepared;
-    [loss, prepared] = await Promise.all([aux.loss.item(), following, work]);
+    const following = step + 1 < steps ? prepareMeanwhile(options, trained, step + 1, stepKey) : prepared;
+    const [loss, gradientNorm, next] = await Promise.all([lossTensor.item(), normTensor?.item(), following, work]);
     if (!Number.isFinite(loss)) throw await nonFinite(options, `the loss of step ${step} is ${loss}`);
-    const evaluation = await evaluateIfDue(options, params, step + 1);
-    if (isDue(options.checkpoint, step + 1, steps)) saved = await save(options, params, state, step + 1, loss);
-    run.last = { step, loss, aux, params, ...(evaluation && { evaluation }) };
-    yield run.last;
+    prepared = next;
+    const evaluation = await evaluateIfDue(options, trained, step + 1);
+    const best = bestAfter(options, at.best, evaluation, step + 1);
+    at = { ...trained, step: step + 1, loss, best };
+    const report = { step, loss, aux, ...modelOf(trained), ...optional({ gradientNorm, evaluation }) };
+    if (checkpoint) await note(options, report, checkpoint.dir);
+    if (checkpoint && (isDue(checkpoint, at.step, steps) || best.step === at.step || isOver()))
+      saved = await save(options, at);
+    run.last = report;
+    yield report;
   }
-  if (options.checkpoint && step > first && saved !== step) await save(options, params, state, step, loss);
+  if (checkpoint && at.step > first && saved !== at.step) await save(options, at);
 }
 
-/** Where a run begins: anew, or where its checkpoint was made. */
-async function beginning<P, B, A extends { readonly loss: Tensor }, S>(
-  { model, optimizer, checkpoint, resume, seed = 0 }: TrainOptions<P, B, A, S>,
-  initKey: Key,
-): Promise<{ params: P; state: S; step: number; loss: number }> {
-  const params = model.init(initKey);
-  const state = optimizer.init(params);
-  const [newest] = checkpoint ? (await stepsIn(checkpoint.dir)).slice(-1) : [];
-  if (!resume) {
-    if (newest !== undefined)
-      throw new ConfigError(
-        `train: ${checkpoint!.dir} holds a run of ${newest} steps; resume it, with resume: true, or give another directory`,
-      );
-    await realize([params, state]);
-    return { params, state, step: 0, loss: NaN };
-  }
-  const dir = checkpoint!.dir;
-  if (newest === undefined)
-    throw new ConfigError(`train: ${dir} holds no run to resume; leave resume out to begin one there`);
-  const training = await loadTraining<Training<S>>(dir, { state, step: 0, seed: 0, loss: 0 });
-  if (training.seed !== seed)
-    throw new ConfigError(
-      `train: the run in ${dir} has the seed ${training.seed}, not ${seed}; resume it with its own`,
-    );
-  return { ...training, params: await loadCheckpoint(dir, params) };
-}
+/** Without what is undefined. */
+const optional = <T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: NonNullable<T[K]>;
+  };
 
-/** What a step computes, written but not run. */
-async function prepare<P, B, A extends { readonly loss: Tensor }, S>(
-  { model, data, optimizer }: TrainOptions<P, B, A, S>,
-  params: P,
-  state: S,
-  step: number,
+const modelOf = <P, S>({ params, average }: Trained<P, S>): Pick<Trained<P, S>, "params" | "average"> => ({
+  params,
+  ...(average !== undefined && { average }),
+});
+
+/** The last report of a run that has ended before. */
+async function endAgain<P, B, A extends { readonly loss: Tensor }, S>(
+  { model, data, accumulate = 1 }: TrainOptions<P, B, A, S>,
+  at: Standing<P, S>,
   stepKey: Key,
-): Promise<Prepared<P, A, S>> {
-  const batch = await data(step);
-  const key = random.fold(stepKey, step);
-  const [aux, grads] = valueAndGrad((p: P) => model.loss(p, batch, { train: true, key }))(params);
-  const [updated, next] = optimizer.update(params, grads, state);
-  return { aux, params: model.afterStep ? model.afterStep(updated, aux) : updated, state: next };
+): Promise<Report<P, A>> {
+  const batch = at.step * accumulate - 1;
+  const aux = model.loss(at.params, await data(batch), { train: false, key: random.fold(stepKey, batch) });
+  return { step: at.step - 1, loss: at.loss, aux, ...modelOf(at) };
 }
 
-/** The same, once the device has been given its work: building a graph keeps the program from handing over. */
+/** `prepareStep`, once the device has been given its work: building a graph keeps the program from handing over. */
 async function prepareMeanwhile<P, B, A extends { readonly loss: Tensor }, S>(
-  ...args: Parameters<typeof prepare<P, B, A, S>>
+  ...args: Parameters<typeof prepareStep<P, B, A, S>>
 ): Promise<Prepared<P, A, S>> {
   await new Promise<void>((resolve) => void (globalThis.setImmediate ?? setTimeout)(resolve));
-  return prepare(...args);
+  return prepareStep(...args);
 }
 
 const isDue = (when: { readonly every: number } | undefined, done: number, steps: number): boolean =>
@@ -216,34 +126,30 @@ const isDue = (when: { readonly every: number } | undefined, done: number, steps
 
 async function evaluateIfDue<P, B, A extends { readonly loss: Tensor }, S>(
   { model, evaluate: how, steps }: TrainOptions<P, B, A, S>,
-  params: P,
+  { params, average = params }: Trained<P, S>,
   done: number,
 ): Promise<Evaluation | undefined> {
-  return how && isDue(how, done, steps) ? evaluate({ model, params, data: how.data, batches: how.batches }) : undefined;
+  if (!how || !isDue(how, done, steps)) return undefined;
+  return evaluate({ model, params: average, data: how.data, batches: how.batches });
 }
 
-/** Writes the checkpoint, and only then lets go of the one before. */
-async function save<P, B, A extends { readonly loss: Tensor }, S>(
-  options: TrainOptions<P, B, A, S>,
-  params: P,
-  state: S,
-  step: number,
-  loss: number,
-): Promise<number> {
-  const { dir } = options.checkpoint!;
-  const finite = await Promise.all(treeLeaves(params).map((t) => t.isFinite().all().item()));
-  if (!finite.every(Boolean)) throw await nonFinite(options, `parameters are not finite after step ${step - 1}`);
-  const training: Training<S> = { state, step, seed: options.seed ?? 0, loss };
-  await saveCheckpoint(checkpointOfStep(dir, step), params, training);
-  await keepOnly(dir, step);
-  return step;
-}
+const toldOf = aboutTimes(200);
 
-async function nonFinite(
-  { checkpoint }: { readonly checkpoint?: { readonly dir: string } },
-  what: string,
-): Promise<GradientError> {
-  const [newest] = checkpoint ? (await stepsIn(checkpoint.dir)).slice(-1) : [];
-  const kept = newest === undefined ? "" : `; the last good checkpoint is ${checkpointOfStep(checkpoint!.dir, newest)}`;
-  return new GradientError(`train: ${what}; lower the learning rate, or clip gradients with clipByGlobalNorm${kept}`);
+/** Adds a step to the run's log. */
+async function note<P, B, A extends { readonly loss: Tensor }, S>(
+  { optimizer, steps }: TrainOptions<P, B, A, S>,
+  { step, loss, aux, gradientNorm, evaluation }: Report<P, A>,
+  dir: string,
+): Promise<void> {
+  const [scalars, routing] = await Promise.all([
+    scalarsOf(aux),
+    toldOf(step + 1, steps) ? routingStatistics(aux) : undefined,
+  ]);
+  const learningRate = optimizer.learningRate?.(step);
+  await metricsLog.note(dir, {
+    step: step + 1,
+    time: Date.now(),
+    scalars: { ...scalars, loss },
+    ...optional({ learningRate, gradientNorm, evaluation, routing }),
+  });
 }

@@ -57,7 +57,12 @@ describe("switchyard train", () => {
     expect(out).toMatch(
       /held-out loss \d\.\d{3} nats per character: .*\n\(unigram \d\.\d{3}, bigram \d\.\d{3}; judged by/,
     );
-    expect((await readdir(join(dir, "runs", "1"))).toSorted()).toEqual(["run.json", "step-3"]);
+    expect(await readdir(join(dir, "runs", "1"))).toEqual(
+      expect.arrayContaining(["metrics.jsonl", "run.json", "samples.jsonl", "step-2", "step-3"]),
+    );
+    expect(await readFile(join(dir, "runs", "1", "samples.jsonl"), "utf8")).toMatch(
+      /^\{"step":0,.*\n(.*\n){2}\{"step":3,.*\n$/,
+    );
 
     const sampled = await switchyard("sample", "--device", "cpu", "--prompt", "It was", "--tokens", "12");
     expect(sampled.code).toBe(0);
@@ -138,6 +143,31 @@ describe("switchyard train", () => {
   });
 });
 
+describe("switchyard train --config", () => {
+  test("takes options from a file, of which those of the command line count more", async () => {
+    const config = {
+      dim: 8,
+      heads: 2,
+      layers: 1,
+      hidden: 8,
+      context: 8,
+      batch: 2,
+      experts: 3,
+      k: 1,
+      steps: 9,
+      ema: 0.5,
+    };
+    await writeFile(join(dir, "config.json"), JSON.stringify({ ...config, data: "text.txt", device: "cpu" }));
+    const { code, err, out } = await switchyard("train", "--config", "config.json", "--steps", "2", "--json");
+    expect([code, err]).toEqual([0, ""]);
+    const { run } = JSON.parse(out.split("\n")[0]) as { run: string };
+    const noted = JSON.parse(await readFile(join(dir, run, "run.json"), "utf8")) as object;
+    expect(noted).toMatchObject({ steps: 2, ema: 0.5, batch: 2, model: { experts: 3, k: 1 }, schedule: "cosine" });
+    const sampled = await switchyard("sample", "--device", "cpu", "--run", join(run, "step-2"), "--prompt", "It was");
+    expect([sampled.code, sampled.err]).toEqual([0, ""]);
+  });
+});
+
 describe("bad input is one line, an exit code, and nothing written", () => {
   const home = process.cwd();
   afterAll(() => process.chdir(home));
@@ -145,6 +175,8 @@ describe("bad input is one line, an exit code, and nothing written", () => {
     process.chdir(dir);
     await writeFile(join(dir, "empty.txt"), "");
     await writeFile(join(dir, "short.txt"), "too short");
+    await writeFile(join(dir, "bad.json"), '{ "stepz": 3 }');
+    await writeFile(join(dir, "wrong.json"), '{ "steps": "many" }');
     await writeFile(join(dir, "latin1.txt"), Uint8Array.of(0x63, 0x61, 0x66, 0xe9));
   });
 
@@ -180,6 +212,22 @@ describe("bad input is one line, an exit code, and nothing written", () => {
     ],
     ["no steps", 2, /It must be an integer of at least 1/, ["train", "--steps", "0"]],
     ["an unknown device", 2, /Devices are cpu, wasm, webgpu/, ["train", "--device", "gpu"]],
+    ["a norm of nothing", 2, /It must be a number above 0/, ["train", "--clip", "0"]],
+    ["a schedule of no name", 2, /Allowed choices are constant, linear, cosine/, ["train", "--schedule", "steep"]],
+    ["a config that is not there", 1, /cannot read none\.json/, ["train", "--config", "none.json"]],
+    ["a config that is not JSON", 1, /text\.txt is not JSON/, ["train", "--config", "text.txt"]],
+    [
+      "a config with an unknown option",
+      1,
+      /bad\.json: unknown option "stepz"; options are seed,/,
+      ["train", "--config", "bad.json"],
+    ],
+    [
+      "a config with a wrong value",
+      1,
+      /wrong\.json: steps cannot be "many": It must be an integer/,
+      ["train", "--config", "wrong.json"],
+    ],
     ["an empty prompt", 2, /must not be empty/, ["sample", "--prompt", ""]],
   ])("%s", async (_, code, message, args) => {
     const before = await readdir(join(dir, "runs"));

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConfigError, GradientError, init, memory, tensor, zeros, type Key, type Tensor } from "@switchyard/tensor";
 import { adamw, sgd, treeLeaves, warmupCosine } from "@switchyard/autograd";
+import { stepsIn } from "../../src/training/history.ts";
 import { randomBatches, train, transformer, type TrainOptions } from "@switchyard/moe";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
@@ -113,16 +114,16 @@ describe("train", () => {
       if (step === 2) stopper.abort();
     }
     expect(first).toEqual(whole.slice(0, 3));
-    expect(await readdir(options.checkpoint.dir)).toEqual(["step-3"]);
+    expect(await stepsIn(options.checkpoint.dir)).toEqual([2, 3]);
     expect(await losses(train({ ...options, resume: true }))).toEqual(whole.slice(3));
-    expect(await readdir(options.checkpoint.dir)).toEqual(["step-6"]);
+    expect(await stepsIn(options.checkpoint.dir)).toEqual([4, 6]);
   });
 
   test("a run killed between checkpoints goes on from the last, to the same end", async () => {
     const end = await train(languageOptions(5)).finish();
     const options = { ...languageOptions(5), checkpoint: { dir, every: 2 } };
     for await (const { step } of train(options)) if (step === 2) break; // after step 2: as a kill would leave it
-    expect(await readdir(dir)).toEqual(["step-2"]);
+    expect(await stepsIn(dir)).toEqual([2]);
     const resumed = await train({ ...options, resume: true }).finish();
     expect([resumed.step, resumed.loss]).toEqual([end.step, end.loss]);
     for (const [i, t] of treeLeaves(resumed.params).entries())
@@ -155,7 +156,7 @@ describe("train", () => {
     const options = { ...lineOptions, checkpoint: { dir, every: 2 } };
     await expect(train({ ...options, resume: true }).finish()).rejects.toThrow(ConfigError);
     await train(options).finish();
-    expect(await readdir(dir)).toEqual(["step-5"]);
+    expect((await readdir(dir)).toSorted()).toEqual(["metrics.jsonl", "step-4", "step-5"]);
   });
 
   test("a loss that is not finite ends the run by name of the step, and the last good checkpoint stays", async () => {
@@ -164,7 +165,7 @@ describe("train", () => {
     await expect(train(options).finish()).rejects.toThrow(GradientError);
     await rm(join(dir, "step-2"), { recursive: true });
     await expect(train(options).finish()).rejects.toThrow(/loss of step 3 is NaN.*last good checkpoint is .*step-2/);
-    expect(await readdir(dir)).toEqual(["step-2"]);
+    expect(await stepsIn(dir)).toEqual([2]);
   });
 
   test("parameters that are not finite are not written", async () => {
@@ -172,7 +173,7 @@ describe("train", () => {
     await expect(train({ ...lineOptions, model, steps: 1, checkpoint: { dir, every: 1 } }).finish()).rejects.toThrow(
       /parameters are not finite after step 0/,
     );
-    expect(await readdir(dir)).toEqual([]);
+    expect(await stepsIn(dir)).toEqual([]);
   });
 
   test("evaluation is the mean over its batches of each scalar, where it is due", async () => {
@@ -198,6 +199,9 @@ describe("train", () => {
   });
 
   test.each<[string, object, RegExp]>([
+    ["batches that are none", { accumulate: 0 }, /accumulate must be a positive integer/],
+    ["a norm of nothing", { clip: 0 }, /clip must be a number above 0/],
+    ["an average that never moves", { ema: 1 }, /ema must be a number of at least 0 and below 1/],
     ["no steps", { steps: 0 }, /steps must be a positive integer, got 0/],
     ["a fraction of a step", { steps: 1.5 }, /steps must be a positive integer/],
     ["a negative seed", { seed: -1 }, /seed must be an integer of at least 0/],

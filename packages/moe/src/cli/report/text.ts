@@ -1,3 +1,4 @@
+import { aboutTimes } from "../../training/aboutTimes.ts";
 import type { Judgement } from "../judge.ts";
 import type { Progress, TrainEvent, TrainReporter } from "./events.ts";
 
@@ -82,9 +83,3 @@ export const plainReporter = (write: (line: string) => void): TrainReporter => (
   },
   close: () => {},
 });
-
-/** Whether to show a step, of which so many are shown, the first and the last among them. */
-const aboutTimes =
-  (times: number) =>
-  (step: number, steps: number): boolean =>
-    step === 1 || step === steps || Math.floor((step * times) / steps) > Math.floor(((step - 1) * times) / steps);

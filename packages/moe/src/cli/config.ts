@@ -1,0 +1,46 @@
+import { readFile } from "node:fs/promises";
+import type { Command } from "commander";
+import { ConfigError } from "@switchyard/tensor";
+
+/** Options that say where others come from, or how to be told of the run: no part of what it is. */
+const notInFiles = new Set(["config", "resume", "json"]);
+
+/**
+ * Gives a command the options of the file that `--config` names. What was written on the command line counts more.
+ *
+ * @throws {ConfigError} if the file is no JSON object, or has an option that is unknown or wrong.
+ */
+export async function readConfig(used: Command): Promise<void> {
+  const { config: path } = used.opts<{ config?: string }>();
+  if (path === undefined) return;
+  const known = new Map(used.options.map((option) => [option.attributeName(), option]));
+  for (const name of notInFiles) known.delete(name);
+  for (const [name, value] of Object.entries(await readObject(path))) {
+    const option = known.get(name);
+    if (!option)
+      throw new ConfigError(`${path}: unknown option "${name}"; options are ${[...known.keys()].join(", ")}`);
+    if (used.getOptionValueSource(name) === "cli") continue;
+    try {
+      const parsed = option.parseArg ? option.parseArg(String(value), undefined) : String(value);
+      used.setOptionValueWithSource(name, parsed, "config");
+    } catch (error) {
+      throw new ConfigError(`${path}: ${name} cannot be ${JSON.stringify(value)}: ${(error as Error).message}`);
+    }
+  }
+}
+
+async function readObject(path: string): Promise<object> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch {
+    throw new ConfigError(`cannot read ${path}; --config takes a file of options as JSON`);
+  }
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  } catch (error) {
+    throw new ConfigError(`${path} is not JSON: ${(error as Error).message}`);
+  }
+  throw new ConfigError(`${path} must hold an object of options, such as { "steps": 100 }`);
+}
