@@ -32,9 +32,9 @@ export const capacity: Experiment = {
   plotted: "error",
   checks: [
     ...factors.slice(1).map((factor, i) => ({
-      says: `a factor of ${factor} drops fewer pairs than ${factors[i]}`,
+      says: `a factor of ${factor} drops no more pairs than ${factors[i]}`,
       holds: (mean: (setting: string, metric: string) => number) =>
-        mean(name(factor), "% dropped") < mean(name(factors[i]), "% dropped"),
+        mean(name(factor), "% dropped") <= mean(name(factors[i]), "% dropped"),
     })),
     {
       says: "at a factor of 2 fewer than 1 % are dropped",

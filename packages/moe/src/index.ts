@@ -1,4 +1,19 @@
+export type { Ailment, Finding } from "./diagnostics/doctor/checks.ts";
+export { doctor, type Patient } from "./diagnostics/doctor/doctor.ts";
+export { coActivation, expertTokens } from "./diagnostics/expertTables.ts";
 export { loadMetrics, type LoadMetrics } from "./diagnostics/loadMetrics.ts";
+export {
+  simulateExpertParallel,
+  type CapacityEffect,
+  type ExpertParallel,
+  type ExpertParallelOptions,
+  type RecordedChoices,
+} from "./diagnostics/plan/expertParallel.ts";
+export type { LatentAttention, PlanConfig, PlanMoe } from "./diagnostics/plan/config.ts";
+export { plan, type Plan, type PlanOptions } from "./diagnostics/plan/plan.ts";
+export type { ParameterCount } from "./diagnostics/plan/parameters.ts";
+export { presets, type PresetName } from "./diagnostics/plan/presets.ts";
+export { recordRouting, replayRouting, type RoutingRecord } from "./diagnostics/recordRouting.ts";
 export { samplingFloor, type RoutedSizes } from "./diagnostics/samplingFloor.ts";
 export type { CapacityConvention, CapacityOptions, CapacityPriority } from "./dispatch/capacity.ts";
 export { combine, dispatch } from "./dispatch/dispatch.ts";

@@ -1,7 +1,9 @@
 import { Command } from "commander";
 import { version } from "@switchyard/tensor";
 import { devicesCommand } from "./devices.ts";
+import { doctorCommand } from "./doctor.ts";
 import { evalCommand } from "./eval.ts";
+import { planCommand } from "./plan.ts";
 import { sampleCommand } from "./sample.ts";
 import { trainCommand } from "./train.ts";
 import { failureOf } from "./usage.ts";
@@ -17,7 +19,8 @@ export async function run(args: readonly string[]): Promise<number> {
     .description("Train sparse mixtures of experts, and look into them.")
     .version(version)
     .allowExcessArguments(false);
-  for (const command of [trainCommand(), sampleCommand(), evalCommand(), devicesCommand()]) program.addCommand(command);
+  const commands = [trainCommand(), sampleCommand(), evalCommand(), doctorCommand(), planCommand(), devicesCommand()];
+  for (const command of commands) program.addCommand(command);
   for (const command of [program, ...program.commands]) {
     command.exitOverride().configureOutput({ outputError: () => {} });
     command.showSuggestionAfterError(true);

@@ -90,6 +90,11 @@ describe("switchyard train", () => {
     expect(unigram).toBeGreaterThan(bigram);
     const lines = out.split("\n");
     expect(lines.find((line) => line.startsWith("held-out loss"))).toContain(`held-out loss ${heldOut.toFixed(3)} `);
+
+    const examined = await switchyard("doctor", "--device", "cpu");
+    expect(examined.out).toMatch(/^(nothing wrong with the routing of|error:|warning:|note:)/);
+    expect(examined.out).toMatch(/\nlayer 1: what each expert takes more of than its share\n {2}expert 0 {2}/);
+    expect(examined.out).toMatch(/ {2}most often together: experts \d and \d, \d+ tokens\n$/);
   });
 
   test("with --json, every line is an object, and a seed decides the numbers", async () => {
@@ -249,16 +254,19 @@ describe("switchyard", () => {
   test("without a command, or asked for help, lists its commands", async () => {
     const [plain, help] = await Promise.all([switchyard(), switchyard("--help")]);
     expect(help.code).toBe(0);
-    for (const name of ["train", "sample", "eval", "devices"])
+    for (const name of ["train", "sample", "eval", "doctor", "plan", "devices"])
       expect(help.out).toMatch(new RegExp(`^ {2}${name}\\b`, "m"));
     expect([plain.out, plain.code]).toEqual([help.out, 0]);
   });
 
-  test.each(["train", "sample", "eval", "devices"])("%s --help shows what every command has", async (name) => {
-    const { code, out } = await switchyard(name, "--help");
-    expect(code).toBe(0);
-    for (const option of ["--json", "--seed <n>", "--device <name>", "--help"]) expect(out).toContain(option);
-  });
+  test.each(["train", "sample", "eval", "doctor", "plan", "devices"])(
+    "%s --help shows what every command has",
+    async (name) => {
+      const { code, out } = await switchyard(name, "--help");
+      expect(code).toBe(0);
+      for (const option of ["--json", "--seed <n>", "--device <name>", "--help"]) expect(out).toContain(option);
+    },
+  );
 
   test("devices says for each what it offers or why not", async () => {
     const { out } = await switchyard("devices", "--device", "cpu", "--json");
