@@ -3,15 +3,19 @@ import { writeFileSync } from "node:fs";
 import { init } from "@switchyard/tensor";
 import { describeMachine, machineLine } from "../runner/machine.ts";
 import { svgOf } from "../runner/chart.ts";
-import { capacity } from "./capacity.ts";
-import { collapse } from "./collapse.ts";
 import type { Experiment, Measured } from "./experiment.ts";
-import { lossFree } from "./lossFree.ts";
 import { chartOf, pageOf, summarize } from "./page.ts";
-import { scaling } from "./scaling.ts";
-import { topOne } from "./topOne.ts";
 
-const experiments: Readonly<Record<string, Experiment>> = { collapse, scaling, lossFree, topOne, capacity };
+/** Loaded when asked for: some read a book first. */
+const experiments: Readonly<Record<string, () => Promise<Experiment>>> = {
+  collapse: async () => (await import("./collapse.ts")).collapse,
+  scaling: async () => (await import("./scaling.ts")).scaling,
+  lossFree: async () => (await import("./lossFree.ts")).lossFree,
+  topOne: async () => (await import("./topOne.ts")).topOne,
+  sparseOrDense: async () => (await import("./sparseOrDense.ts")).sparseOrDense,
+  recurrent: async () => (await import("./recurrent.ts")).recurrent,
+  capacity: async () => (await import("./capacity.ts")).capacity,
+};
 
 const [name, seeds = "3"] = process.argv.slice(2);
 const count = Number(seeds);
@@ -21,7 +25,7 @@ if (!Object.hasOwn(experiments, name) || !(Number.isInteger(count) && count >= 1
 }
 
 await init("wasm", { threads: 1 });
-const experiment = experiments[name];
+const experiment = await experiments[name]();
 const began = performance.now();
 const runs: Record<string, Measured[]> = {};
 for (let seed = 0; seed < count; seed++)
