@@ -1,5 +1,5 @@
 /** `npm run experiment -- NAME [seeds]`: tries a claim of the field small, on so many seeds, and keeps table and plot in `bench/experiments/results`. */
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { init } from "@switchyard/tensor";
 import { describeMachine, machineLine } from "../runner/machine.ts";
 import { svgOf } from "../runner/chart.ts";
@@ -39,6 +39,7 @@ const minutes = (performance.now() - began) / 60_000;
 const how = `${count} seeds, ${minutes.toFixed(1)} minutes; ${machineLine(describeMachine())}`;
 const page = pageOf(name, experiment, summary, how);
 const results = new URL("results/", import.meta.url);
+mkdirSync(results, { recursive: true });
 writeFileSync(new URL(`${name}.md`, results), page);
 writeFileSync(new URL(`${name}.svg`, results), svgOf(chartOf(name, experiment, summary), how));
 console.log(`\n${page}`);

@@ -1,6 +1,5 @@
 import { scatter, softmax, tensor, topK, where, type Tensor } from "@switchyard/tensor";
-import { checkOptions, fullLike, iotaLike, requireOptions } from "@switchyard/tensor/graph";
-import { positive } from "../dispatch/capacity.ts";
+import { checkOptions, fullLike, iotaLike, positiveNumber, requireOptions } from "@switchyard/tensor/graph";
 import { spread } from "../dispatch/permute.ts";
 import { choose, place } from "./choose.ts";
 import { initGate, type GateParams } from "./gate.ts";
@@ -29,7 +28,7 @@ export interface ExpertChoiceRouting extends Routing {
  * @throws {ConfigError} on a bad option.
  */
 export function expertChoice(options: ExpertChoiceOptions): Router<GateParams, ExpertChoiceRouting> {
-  checkOptions("expertChoice", options, { capacityFactor: positive });
+  checkOptions("expertChoice", options, { capacityFactor: positiveNumber });
   requireOptions("expertChoice", options, "capacityFactor");
   const { capacityFactor } = options;
   return {

@@ -1,6 +1,6 @@
 // What holds of every router, whatever it decides by.
 import { checkGrads, grad, treeLeaves, treeMap } from "@switchyard/autograd";
-import { init, random, tensor, zeros, type Tensor } from "@switchyard/tensor";
+import { init, random, tensor, zeros, type DeviceName, type Tensor } from "@switchyard/tensor";
 import {
   baseAssignment,
   gshardTop2,
@@ -145,6 +145,28 @@ describe.each(cases)("$name", ({ make, k: only, takesNoise }) => {
     expect(await isZero(padding.routing.counts)).toBe(true);
     const grads = grad((p: typeof params) => layer.apply(p, x, optionsFor(2, { mask })).output.square().sum())(params);
     for (const t of treeLeaves(grads)) expect(await isZero(t)).toBe(true);
+  });
+
+  test("decides on wasm as on cpu", async () => {
+    const router = make(k);
+    const shapes = router.init(random.key(0), { dim: D, experts: E });
+    const decided = async (device: DeviceName) => {
+      let seed = 20;
+      const onDevice = (t: Tensor): Tensor => t.cast("f32").to(device);
+      const params = treeMap((t) => onDevice(randomTensor(seed++, t.shape)), shapes);
+      const { tokenIds } = optionsFor(40);
+      const options = { tokenIds: tokenIds!.to(device), train: true, key: random.key(3, { device }) };
+      const r = router.route(params, onDevice(randomTensor(7, [40, D])), options);
+      return {
+        experts: await r.experts!.toArray(),
+        weights: await rowsOf(r.weights!),
+        offsets: await r.offsets.toArray(),
+      };
+    };
+    const [cpu, wasm] = [await decided("cpu"), await decided("wasm")];
+    expect(wasm.experts).toEqual(cpu.experts);
+    expect(wasm.offsets).toEqual(cpu.offsets);
+    wasm.weights.forEach((row, t) => row.forEach((w, j) => expect(w).toBeCloseTo(cpu.weights[t][j], 5)));
   });
 
   test("k = E sees every expert; one expert alone sees every token", async () => {

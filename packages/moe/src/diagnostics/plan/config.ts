@@ -44,7 +44,7 @@ export interface PlanConfig {
   readonly headDim?: number;
   readonly latent?: LatentAttention;
   /** Whether queries and keys are normalised, each as a whole; false by default. */
-  readonly queryKeyNorm?: boolean;
+  readonly qkNorm?: boolean;
   /** The width inside a feed-forward network. */
   readonly hidden: number;
   readonly context: number;
@@ -88,7 +88,7 @@ export function fullConfig(config: PlanConfig): FullPlanConfig {
     kvHeads: positiveInteger,
     headDim: positiveInteger,
     latent: objectOrNull,
-    queryKeyNorm: flag,
+    qkNorm: flag,
     hidden: positiveInteger,
     context: positiveInteger,
     moe: objectOrNull,
@@ -106,7 +106,7 @@ export function fullConfig(config: PlanConfig): FullPlanConfig {
   return {
     kvHeads: config.heads,
     headDim: headDimOf(config),
-    queryKeyNorm: false,
+    qkNorm: false,
     moeEvery: 1,
     denseLayers: 0,
     encoderLayers: 0,

@@ -24,9 +24,9 @@ const networkSize = ({ dim, activation, bias }: FullPlanConfig, hidden: number):
   (activation === "swiglu" ? 3 : 2) * dim * hidden + (bias ? hidden + dim : 0);
 
 /** Queries, keys, values and what puts heads together. */
-function attentionSize({ dim, heads, kvHeads, headDim, latent, queryKeyNorm }: FullPlanConfig): number {
+function attentionSize({ dim, heads, kvHeads, headDim, latent, qkNorm }: FullPlanConfig): number {
   if (!latent) {
-    const norms = queryKeyNorm ? (heads + kvHeads) * headDim : 0;
+    const norms = qkNorm ? (heads + kvHeads) * headDim : 0;
     return dim * headDim * (2 * heads + 2 * kvHeads) + norms;
   }
   const { queryRank, keyValueRank, plainDim, ropeDim, valueDim } = latent;

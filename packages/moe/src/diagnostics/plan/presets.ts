@@ -36,7 +36,7 @@ export const presets = {
     dim: 2048,
     layers: 16,
     heads: 16,
-    queryKeyNorm: true,
+    qkNorm: true,
     hidden: 1024,
     context: 4096,
     moe: { experts: 64, k: 8, router: "softmax" },
