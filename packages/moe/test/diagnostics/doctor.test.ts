@@ -125,7 +125,17 @@ describe("doctor", () => {
     expect(await doctor({ routings: [none] })).toEqual([]);
   });
 
+  test("takes a routing, what has routings, a report or a run", async () => {
+    const bad = softmaxTopK({ k: 1, renormalize: true }).route({ gate }, x);
+    const aux = { loss: 1, routings: [bad] };
+    const wanted = await doctor({ routings: [bad] });
+    expect(wanted.length).toBeGreaterThan(0);
+    for (const patient of [bad, { routing: bad }, { step: 3, aux }, { finish: () => Promise.resolve({ aux }) }])
+      expect(await doctor(patient)).toEqual(wanted);
+  });
+
   test("needs something to look at", async () => {
-    await expect(doctor({ routings: [] })).rejects.toThrow("doctor: needs routings to look at");
+    for (const nothing of [{ routings: [] }, {}])
+      await expect(doctor(nothing as never)).rejects.toThrow("doctor: needs a routing to look at; pass one");
   });
 });
