@@ -4,25 +4,31 @@ import { init } from "@switchyard/tensor";
 import { doctor } from "../diagnostics/doctor/doctor.ts";
 import type { Finding } from "../diagnostics/doctor/checks.ts";
 import { coActivation, expertTokens } from "../diagnostics/expertTables.ts";
+import { recordRouting } from "../diagnostics/recordRouting.ts";
+import { writeAtomically } from "../interop/files.node.ts";
 import type { TokenRouting } from "../routing/routing.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { newestRun, runsRoot } from "../training/runDirectory.ts";
 import { heldOutBatches } from "./judge.ts";
 import { loadRun, readText, readyCorpus, textOfRun } from "./languageModel.ts";
-import { command, type CommonOptions } from "./usage.ts";
+import { command, integer, UsageError, type CommonOptions } from "./usage.ts";
 
 interface DoctorOptions extends CommonOptions {
   readonly run?: string;
   readonly data?: string;
+  readonly record?: string;
+  readonly layer: number;
 }
 
 export const doctorCommand = (): Command =>
   command("doctor", "look at the routing of a trained model: what is wrong, what to do, which tokens each expert takes")
     .option("--run <dir>", `the run to look at (default: the newest in ${runsRoot}/)`)
     .option("--data <file>", "look at the end of this text (default: of the text it was trained on)")
+    .option("--record <file>", "write a layer's routing as JSON, for switchyard plan --routing")
+    .option("--layer <n>", "which layer to record", integer(0), 0)
     .action(examineRun);
 
-async function examineRun({ json, device, run, data }: DoctorOptions): Promise<void> {
+async function examineRun({ json, device, run, data, record, layer }: DoctorOptions): Promise<void> {
   await init(device);
   const { dir, config, model, params, tokenizer } = await loadRun(run ?? (await newestRun(runsRoot)));
   const text = data === undefined ? await textOfRun(config, dir) : await readText(resolve(data));
@@ -35,9 +41,17 @@ async function examineRun({ json, device, run, data }: DoctorOptions): Promise<v
       together: (await coActivation(routing).toArray()) as number[][],
     })),
   ]);
+  if (record !== undefined) await writeRecord(resolve(record), routings, layer);
   if (json) console.log(JSON.stringify({ run: dir, tokens: tokens.size, findings, layers }));
   else
     console.log([describeFindings(findings, tokens.size), ...describeLayers(layers, routings, tokenizer)].join("\n"));
+}
+
+async function writeRecord(path: string, routings: readonly TokenRouting[], layer: number): Promise<void> {
+  if (layer >= routings.length)
+    throw new UsageError(`--layer ${layer}: the model has ${routings.length} layers with a mixture, counted from 0`);
+  const text = `${JSON.stringify(await recordRouting(routings[layer]))}\n`;
+  await writeAtomically(path, new TextEncoder().encode(text));
 }
 
 interface LayerTables {

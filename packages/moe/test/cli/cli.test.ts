@@ -95,6 +95,13 @@ describe("switchyard train", () => {
     expect(examined.out).toMatch(/^(nothing wrong with the routing of|error:|warning:|note:)/);
     expect(examined.out).toMatch(/\nlayer 1: what each expert takes more of than its share\n {2}expert 0 {2}/);
     expect(examined.out).toMatch(/ {2}most often together: experts \d and \d, \d+ tokens\n$/);
+
+    await switchyard("doctor", "--device", "cpu", "--record", "routing.json", "--layer", "1");
+    const sizes = { vocab: 20, dim: 8, layers: 2, heads: 2, hidden: 8, context: 8, moe: { experts: 3, k: 2 } };
+    await writeFile(join(dir, "sizes.json"), JSON.stringify(sizes));
+    const planned = await switchyard("plan", "sizes.json", "--routing", "routing.json", "--devices", "3");
+    expect([planned.code, planned.err]).toEqual([0, ""]);
+    expect(planned.out).toContain("tokens over 3 devices, each of 2 layers");
   });
 
   test("with --json, every line is an object, and a seed decides the numbers", async () => {

@@ -1,6 +1,6 @@
 import { treeMap } from "@switchyard/autograd";
-import { init, random } from "@switchyard/tensor";
-import { feedForward, moe, softmaxTopK, upcycle, type Activation } from "@switchyard/moe";
+import { init, random, tensor } from "@switchyard/tensor";
+import { feedForward, moe, softmaxTopK, transformer, upcycle, type Activation } from "@switchyard/moe";
 import { beforeAll, describe, expect, test } from "vitest";
 import { randomTensor } from "../oracle.ts";
 
@@ -32,6 +32,27 @@ describe("upcycle", () => {
     const gate = random.normal(random.key(2), [16, E]).to("wasm");
     const { output } = layer.apply({ router: { gate }, experts: upcycle(dense, { experts: E }) }, x);
     expect([...(await output.data())]).toEqual([...(await network.apply(dense, x).data())]);
+  });
+
+  test("a dense transformer whose networks are upcycled is the same model", async () => {
+    const sizes = { vocab: 7, dim: 8, layers: 2, heads: 2, hidden: 12, context: 5, activation: "swiglu" as const };
+    const dense = transformer({ ...sizes, moe: null });
+    const router = softmaxTopK({ k: 2 });
+    const sparse = transformer({ ...sizes, moe: { experts: E, router } });
+    const trained = dense.init(random.key(0));
+    const params: ReturnType<typeof sparse.init> = {
+      ...trained,
+      layers: trained.layers.map(({ feedForward: network, ...rest }, i) => ({
+        ...rest,
+        moe: {
+          router: router.init(random.key(i), { dim: 8, experts: E }),
+          experts: upcycle(network!, { experts: E }),
+        },
+      })),
+    };
+    const tokens = tensor([[1, 2, 3, 4, 5]], { dtype: "i32" });
+    const wanted = await dense.apply(trained, tokens).logits.data();
+    (await sparse.apply(params, tokens).logits.data()).forEach((v, i) => expect(v).toBeCloseTo(wanted[i], 6));
   });
 
   test("noise scales each weight of each expert by itself, and leaves biases alone", async () => {
