@@ -3,7 +3,10 @@ import { version } from "@switchyard/tensor";
 import { devicesCommand } from "./devices.ts";
 import { doctorCommand } from "./doctor.ts";
 import { evalCommand } from "./eval.ts";
+import { exportCommand } from "./export.ts";
+import { importCommand } from "./import.ts";
 import { planCommand } from "./plan.ts";
+import { reportCommand } from "./report.ts";
 import { sampleCommand } from "./sample.ts";
 import { trainCommand } from "./train.ts";
 import { failureOf } from "./usage.ts";
@@ -19,8 +22,18 @@ export async function run(args: readonly string[]): Promise<number> {
     .description("Train sparse mixtures of experts, and look into them.")
     .version(version)
     .allowExcessArguments(false);
-  const commands = [trainCommand(), sampleCommand(), evalCommand(), doctorCommand(), planCommand(), devicesCommand()];
-  for (const command of commands) program.addCommand(command);
+  for (const command of [
+    trainCommand(),
+    sampleCommand(),
+    evalCommand(),
+    doctorCommand(),
+    planCommand(),
+    reportCommand(),
+    importCommand(),
+    exportCommand(),
+    devicesCommand(),
+  ])
+    program.addCommand(command);
   for (const command of [program, ...program.commands]) {
     command.exitOverride().configureOutput({ outputError: () => {} });
     command.showSuggestionAfterError(true);

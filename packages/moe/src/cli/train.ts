@@ -64,6 +64,11 @@ export const trainCommand = (): Command =>
     .option("--hidden <n>", "the width inside an expert", integer(1), 256)
     .option("--experts <n>", "experts in a layer", integer(1), 8)
     .option("--k <n>", "experts that each character is sent to", integer(1), 2)
+    .addOption(
+      new Option("--activation <name>", "of experts: relu, or swiglu without biases, as in Mixtral, for export")
+        .choices(["relu", "swiglu"])
+        .default("relu"),
+    )
     .option("--learning-rate <r>", "the highest learning rate", number(0), 4e-3)
     .addOption(
       new Option("--schedule <name>", "how it goes on after it has risen").choices(schedules).default("cosine"),
@@ -137,7 +142,7 @@ async function trainRun(options: TrainCommandOptions, used: Command): Promise<vo
 
 async function newRun(options: TrainCommandOptions): Promise<Prepared> {
   const { data, steps, seed, batch, accumulate, learningRate, schedule, weightDecay, clip, keep } = options;
-  const { dim, layers, heads, hidden, context, experts, k } = options;
+  const { dim, layers, heads, hidden, context, experts, k, activation } = options;
   const { warmup = Math.floor(steps / 20), ema = null, evalEvery = Math.ceil(steps / 10), patience = null } = options;
   const file = data === undefined ? null : resolve(data);
   const text = await readText(file);
@@ -146,7 +151,7 @@ async function newRun(options: TrainCommandOptions): Promise<Prepared> {
     format: "switchyard run",
     version: 1,
     versions: { switchyard: version, node: process.versions.node },
-    model: { dim, layers, heads, hidden, context, experts, k },
+    model: { dim, layers, heads, hidden, context, experts, k, activation },
     vocabulary: corpus.tokenizer.vocabulary,
     data: { file, sha256: text.sha256 },
     steps,
@@ -323,7 +328,8 @@ async function showUntrained(prepared: Prepared, dir: string, reporter: TrainRep
 async function sampleOf({ model, corpus, config }: Prepared, params: CharacterModelParams, maxTokens: number) {
   const prompt = [...corpus.heldOut.subarray(0, Math.min(24, model.context))];
   const options = { prompt, maxTokens, temperature: 0.8, key: random.key(config.seed) };
-  const ids = await Array.fromAsync(generate(model, params, options));
+  const ids: number[] = [];
+  for await (const id of generate(model, params, options)) ids.push(id);
   const { tokenizer } = corpus;
   return { prompt: tokenizer.decode(prompt), text: tokenizer.decode(ids) };
 }
