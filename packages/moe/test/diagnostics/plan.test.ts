@@ -17,6 +17,8 @@ const sizes = fc.record({
   shared: fc.integer({ min: 0, max: 2 }),
   router: fc.constantFrom("noisy" as const, "softmax" as const, "sigmoid" as const),
   moeEvery: fc.integer({ min: 1, max: 3 }),
+  denseLayers: fc.integer({ min: 0, max: 3 }),
+  inner: fc.option(fc.integer({ min: 1, max: 5 }), { nil: undefined }),
   dense: fc.boolean(),
   activation: fc.constantFrom("relu" as const, "swiglu" as const),
   norm: fc.constantFrom("rms" as const, "layer" as const),
@@ -26,13 +28,13 @@ const sizes = fc.record({
 
 describe("plan", () => {
   property.prop([sizes], { numRuns: 60 })("counts what a transformer of these sizes is made of", (s) => {
-    const { groups, width, experts, shared, router, dense, rope, ...rest } = s;
+    const { groups, width, inner, experts, shared, router, dense, rope, ...rest } = s;
     const kvHeads = rest.heads % groups === 0 ? rest.heads / groups : rest.heads;
     const same = { ...rest, kvHeads, dim: rest.heads * width, context: 5 };
     const k = Math.max(1, experts - 1);
     const routers = { noisy: undefined, softmax: softmaxTopK({ k }), sigmoid: sigmoidTopK({ k }) };
     const given = routers[router];
-    const mixture = { experts, sharedExperts: shared };
+    const mixture = { experts, sharedExperts: shared, ...(inner && { hidden: inner }) };
     const model = transformer<unknown>({
       ...same,
       rope,
