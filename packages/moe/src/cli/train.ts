@@ -3,6 +3,7 @@ import { Option, type Command } from "commander";
 import { adamw, constant, cosine, linear, treeLeaves, treePaths, type Schedule } from "@switchyard/autograd";
 import { init, random, realize, version } from "@switchyard/tensor";
 import { fraction } from "@switchyard/tensor/graph";
+import { samplingFloor } from "../diagnostics/samplingFloor.ts";
 import { generate } from "../models/generate.ts";
 import type { TransformerLoss } from "../models/transformer.ts";
 import type { TokenRouting } from "../routing/routing.ts";
@@ -299,7 +300,7 @@ async function progressOf(
     (layer) => layer.reduce((sum, s) => sum + (s * layer.length - 1) ** 2, 0) / layer.length,
   );
   const [tokens, k] = aux.routings[0].experts.shape;
-  const cvSquaredByChance = (shares[0].length / k - 1) / tokens;
+  const cvSquaredByChance = samplingFloor({ tokens, experts: shares[0].length, k }) ** 2;
   return { event: "progress", step: step + 1, steps, loss, shares, cvSquared, cvSquaredByChance };
 }
 
