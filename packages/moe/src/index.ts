@@ -1,3 +1,10 @@
+export {
+  explainRouter,
+  type LogitMover,
+  type RouterExplanation,
+  type RouterMover,
+  type RouterPath,
+} from "./diagnostics/explainRouter.ts";
 export { loadMetrics, type LoadMetrics } from "./diagnostics/loadMetrics.ts";
 export type { CapacityConvention, CapacityOptions, CapacityPriority } from "./dispatch/capacity.ts";
 export { combine, dispatch } from "./dispatch/dispatch.ts";

@@ -10,6 +10,8 @@ export interface LedgerPart {
   readonly class: PathClass;
   /** Like the parameter, or a scalar where one element was asked for. */
   readonly contribution: Tensor;
+  /** Its elements on the host, row-major. */
+  readonly elements: ArrayLike<number>;
   readonly norm: number;
   /** `⟨part, total⟩ / ‖total‖²`: shares add up to 1 and may be negative; 0 where the total is 0. */
   readonly share: number;
@@ -100,6 +102,7 @@ function partOf(
     get contribution() {
       return contribution();
     },
+    elements: data,
     norm,
     share: totalNorm === 0 ? 0 : dot / totalNorm ** 2,
     cosine: totalNorm === 0 || norm === 0 ? 0 : dot / (norm * totalNorm),
