@@ -3,6 +3,7 @@ import { describe } from "@switchyard/tensor/graph";
 import { dotOf, normOf, once, sumOf, type Account, type AccountPart } from "./account.ts";
 import type { Step } from "./flow.ts";
 import type { PathClass } from "./pathClass.ts";
+import { entryText } from "./text.ts";
 import { zerosOf, type Zero } from "./zero.ts";
 
 /** One class's part of a gradient. */
@@ -39,6 +40,8 @@ export interface LedgerEntry {
   readonly steps: readonly Step[];
   /** Why elements of the total are exactly zero; absent if none is. */
   readonly why?: readonly Zero[];
+  /** A table of the parts, and what is remarkable below it. */
+  toString(): string;
 }
 
 /**
@@ -80,6 +83,9 @@ export function entryOf(account: Account, index?: readonly number[]): LedgerEntr
     },
     get why() {
       return why();
+    },
+    toString() {
+      return entryText(this, account);
     },
   };
 }

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { version } from "@switchyard/tensor";
 import { devicesCommand } from "./devices.ts";
 import { evalCommand } from "./eval.ts";
+import { explainCommand } from "./explain.ts";
 import { sampleCommand } from "./sample.ts";
 import { trainCommand } from "./train.ts";
 import { failureOf } from "./usage.ts";
@@ -17,7 +18,8 @@ export async function run(args: readonly string[]): Promise<number> {
     .description("Train sparse mixtures of experts, and look into them.")
     .version(version)
     .allowExcessArguments(false);
-  for (const command of [trainCommand(), sampleCommand(), evalCommand(), devicesCommand()]) program.addCommand(command);
+  for (const command of [trainCommand(), sampleCommand(), evalCommand(), explainCommand(), devicesCommand()])
+    program.addCommand(command);
   for (const command of [program, ...program.commands]) {
     command.exitOverride().configureOutput({ outputError: () => {} });
     command.showSuggestionAfterError(true);

@@ -249,12 +249,12 @@ describe("switchyard", () => {
   test("without a command, or asked for help, lists its commands", async () => {
     const [plain, help] = await Promise.all([switchyard(), switchyard("--help")]);
     expect(help.code).toBe(0);
-    for (const name of ["train", "sample", "eval", "devices"])
+    for (const name of ["train", "sample", "eval", "explain", "devices"])
       expect(help.out).toMatch(new RegExp(`^ {2}${name}\\b`, "m"));
     expect([plain.out, plain.code]).toEqual([help.out, 0]);
   });
 
-  test.each(["train", "sample", "eval", "devices"])("%s --help shows what every command has", async (name) => {
+  test.each(["train", "sample", "eval", "explain", "devices"])("%s --help shows what every command has", async (name) => {
     const { code, out } = await switchyard(name, "--help");
     expect(code).toBe(0);
     for (const option of ["--json", "--seed <n>", "--device <name>", "--help"]) expect(out).toContain(option);
