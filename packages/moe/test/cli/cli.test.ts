@@ -254,11 +254,14 @@ describe("switchyard", () => {
     expect([plain.out, plain.code]).toEqual([help.out, 0]);
   });
 
-  test.each(["train", "sample", "eval", "explain", "devices"])("%s --help shows what every command has", async (name) => {
-    const { code, out } = await switchyard(name, "--help");
-    expect(code).toBe(0);
-    for (const option of ["--json", "--seed <n>", "--device <name>", "--help"]) expect(out).toContain(option);
-  });
+  test.each(["train", "sample", "eval", "explain", "devices"])(
+    "%s --help shows what every command has",
+    async (name) => {
+      const { code, out } = await switchyard(name, "--help");
+      expect(code).toBe(0);
+      for (const option of ["--json", "--seed <n>", "--device <name>", "--help"]) expect(out).toContain(option);
+    },
+  );
 
   test("devices says for each what it offers or why not", async () => {
     const { out } = await switchyard("devices", "--device", "cpu", "--json");
