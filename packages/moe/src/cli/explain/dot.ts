@@ -5,7 +5,7 @@ export const elementIds = ({ nodes }: GradientGraph): ReadonlyMap<string, string
   new Map(nodes.map(({ id }, i) => [id, `n${i}`]));
 
 /** The term that gives the most along an edge; "" for untagged loss. */
-export const mainTerm = ({ byTerm }: GradientEdge): string =>
+const mainTerm = ({ byTerm }: GradientEdge): string =>
   Object.entries(byTerm).reduce((best, next) => (next[1] > best[1] ? next : best), ["", -1])[0];
 
 /**
