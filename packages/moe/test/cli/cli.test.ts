@@ -321,12 +321,23 @@ describe("switchyard", () => {
   test("without a command, or asked for help, lists its commands", async () => {
     const [plain, help] = await Promise.all([switchyard(), switchyard("--help")]);
     expect(help.code).toBe(0);
-    for (const name of ["train", "sample", "eval", "report", "doctor", "plan", "import", "export", "devices"])
+    for (const name of [
+      "train",
+      "sample",
+      "eval",
+      "explain",
+      "report",
+      "doctor",
+      "plan",
+      "import",
+      "export",
+      "devices",
+    ])
       expect(help.out).toMatch(new RegExp(`^ {2}${name}\\b`, "m"));
     expect([plain.out, plain.code]).toEqual([help.out, 0]);
   });
 
-  test.each(["train", "sample", "eval", "doctor", "plan", "devices"])(
+  test.each(["train", "sample", "eval", "explain", "doctor", "plan", "devices"])(
     "%s --help shows what every command has",
     async (name) => {
       const { code, out } = await switchyard(name, "--help");
