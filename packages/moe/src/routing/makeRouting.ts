@@ -1,4 +1,4 @@
-import { ConfigError, DTypeError, mark, ShapeError, scatter, softmax, where, type Tensor } from "@switchyard/tensor";
+import { ConfigError, DTypeError, ShapeError, scatter, softmax, where, type Tensor } from "@switchyard/tensor";
 import { describe, fullLike, iotaLike, sameShape } from "@switchyard/tensor/graph";
 import { spread } from "../dispatch/permute.ts";
 import { place } from "./choose.ts";
@@ -37,8 +37,7 @@ export function makeRouting(parts: RoutingParts): TokenRouting {
   const { logits } = parts;
   const dropped = realDrops(parts.dropped as Tensor<"bool"> | undefined, mask);
   const sent = sentPairs(experts, mask, dropped);
-  const real = mask ? where(mask.expandDims(1), parts.weights, 0) : parts.weights;
-  const weights = dropped ? where(mark("dropped", dropped.not()), real, 0) : real; // the mark is for the ledger
+  const weights = sent ? where(sent, parts.weights, 0) : parts.weights;
   const gates = place(weights, experts, count);
   return {
     experts,
@@ -46,7 +45,7 @@ export function makeRouting(parts: RoutingParts): TokenRouting {
     gates,
     ...(logits && { logits }),
     probs: parts.probs ?? (logits ? softmax(logits, -1) : gates),
-    ...sortPairs(experts, weights, count, sent, mask ? (live) => live : (live) => mark("dropped", live)),
+    ...sortPairs(experts, weights, count, sent),
     ...(dropped && { requested: countPairs(experts, count, mask) }),
     dropped: dropped ?? fullLike(experts, 0, experts.shape, "bool"),
     ...(mask && { mask }),
@@ -81,14 +80,12 @@ function countPairs(experts: Tensor<"i32">, count: number, mask: Tensor<"bool"> 
  * Every shape is known beforehand: nothing is read back.
  *
  * @param sent `bool[T, k]`; undefined if all are.
- * @param named says of the slots that experts see why others do not.
  */
 function sortPairs(
   experts: Tensor<"i32">,
   weights: Tensor,
   count: number,
   sent: Tensor | undefined,
-  named: (live: Tensor<"bool">) => Tensor<"bool">,
 ): Pick<TokenRouting, "slots" | "rows" | "counts" | "requested" | "offsets"> {
   const [tokens, k] = experts.shape;
   const pairs = tokens * k;
@@ -102,7 +99,7 @@ function sortPairs(
     token: iotaLike(experts, [tokens, k], 0, "i32").reshape([pairs]).gather(order),
     expert,
     weight: spread(weights.reshape([pairs]), order, slotOf.reshape([pairs, 1])),
-    ...(sent && { live: named(expert.lt(count)) }),
+    ...(sent && { live: expert.lt(count) }),
   };
   return {
     slots,
