@@ -1,6 +1,13 @@
 export type { Ailment, Finding } from "./diagnostics/doctor/checks.ts";
 export { doctor, type Patient } from "./diagnostics/doctor/doctor.ts";
 export { coActivation, expertTokens } from "./diagnostics/expertTables.ts";
+export {
+  explainRouter,
+  type LogitMover,
+  type RouterExplanation,
+  type RouterMover,
+  type RouterPath,
+} from "./diagnostics/explainRouter.ts";
 export { loadMetrics, type LoadMetrics } from "./diagnostics/loadMetrics.ts";
 export {
   simulateExpertParallel,

@@ -3,6 +3,7 @@ import { version } from "@switchyard/tensor";
 import { devicesCommand } from "./devices.ts";
 import { doctorCommand } from "./doctor.ts";
 import { evalCommand } from "./eval.ts";
+import { explainCommand } from "./explain.ts";
 import { exportCommand } from "./export.ts";
 import { importCommand } from "./import.ts";
 import { planCommand } from "./plan.ts";
@@ -26,6 +27,7 @@ export async function run(args: readonly string[]): Promise<number> {
     trainCommand(),
     sampleCommand(),
     evalCommand(),
+    explainCommand(),
     doctorCommand(),
     planCommand(),
     reportCommand(),

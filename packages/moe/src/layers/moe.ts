@@ -1,4 +1,4 @@
-import { ConfigError, random, ShapeError, scope, term, type Key, type Tensor } from "@switchyard/tensor";
+import { ConfigError, mark, random, ShapeError, scope, term, type Key, type Tensor } from "@switchyard/tensor";
 import {
   anObject,
   checkFloat,
@@ -158,7 +158,7 @@ const sparseMixture: Mixture = (networks, params, x, routing, key) =>
   combine(networks.apply(params, dispatch(x, routing), routing, key), routing);
 
 const denseMixture: Mixture = (networks, params, x, { gates }, key) =>
-  networks.applyAll(params, x, key).mul(gates.transpose().expandDims(2)).sum(0); // [E, T, D] -> [T, D]
+  networks.applyAll(params, x, key).mul(mark("combine", gates).transpose().expandDims(2)).sum(0); // [E, T, D] -> [T, D]
 
 /** What experts have room for. An order drawn at random is another one each step, and in evaluation always the same. */
 function limited<R extends Routing>(routing: R, capacity: CapacityOptions, { train, key }: RouteOptions): R {

@@ -144,6 +144,22 @@ describe("switchyard train", () => {
     expect(losses(other)).not.toEqual(losses(first));
   });
 
+  test("--revectorize says whether this engine has it, and changes no number", async () => {
+    const read = async (...options: string[]) => {
+      const { out } = await switchyard("train", ...small, "--device", "wasm", "--steps", "2", "--json", ...options);
+      const [begin, ...rest] = out
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as { revectorized?: boolean; loss?: number });
+      return { revectorized: begin.revectorized, losses: rest.flatMap((e) => e.loss ?? []) };
+    };
+    const [plain, wide] = await Promise.all([read(), read("--revectorize")]);
+    const built: Readonly<Record<string, unknown>> = process.config.variables;
+    expect(wide.revectorized).toBe(Boolean(built.v8_enable_wasm_simd256_revec));
+    expect(plain.revectorized).toBe(false);
+    expect(wide.losses).toEqual(plain.losses);
+  });
+
   test("Ctrl-C finishes the step, writes the checkpoint and says how to go on, which then happens", async () => {
     const child = spawn(process.execPath, [bin, "train", ...small, "--steps", "100000", "--json"], { cwd: dir });
     let out = "";
@@ -305,12 +321,23 @@ describe("switchyard", () => {
   test("without a command, or asked for help, lists its commands", async () => {
     const [plain, help] = await Promise.all([switchyard(), switchyard("--help")]);
     expect(help.code).toBe(0);
-    for (const name of ["train", "sample", "eval", "report", "doctor", "plan", "import", "export", "devices"])
+    for (const name of [
+      "train",
+      "sample",
+      "eval",
+      "explain",
+      "report",
+      "doctor",
+      "plan",
+      "import",
+      "export",
+      "devices",
+    ])
       expect(help.out).toMatch(new RegExp(`^ {2}${name}\\b`, "m"));
     expect([plain.out, plain.code]).toEqual([help.out, 0]);
   });
 
-  test.each(["train", "sample", "eval", "doctor", "plan", "devices"])(
+  test.each(["train", "sample", "eval", "explain", "doctor", "plan", "devices"])(
     "%s --help shows what every command has",
     async (name) => {
       const { code, out } = await switchyard(name, "--help");
