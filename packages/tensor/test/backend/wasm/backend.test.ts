@@ -2,7 +2,6 @@ import { afterEach, expect, test, vi } from "vitest";
 import { wasmBackend } from "../../../src/backend/wasm/backend.ts";
 import {
   argsort,
-  full,
   gather,
   init,
   memory,
