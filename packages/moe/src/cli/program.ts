@@ -3,6 +3,9 @@ import { version } from "@switchyard/tensor";
 import { devicesCommand } from "./devices.ts";
 import { evalCommand } from "./eval.ts";
 import { explainCommand } from "./explain.ts";
+import { exportCommand } from "./export.ts";
+import { importCommand } from "./import.ts";
+import { reportCommand } from "./report.ts";
 import { sampleCommand } from "./sample.ts";
 import { trainCommand } from "./train.ts";
 import { failureOf } from "./usage.ts";
@@ -18,7 +21,16 @@ export async function run(args: readonly string[]): Promise<number> {
     .description("Train sparse mixtures of experts, and look into them.")
     .version(version)
     .allowExcessArguments(false);
-  for (const command of [trainCommand(), sampleCommand(), evalCommand(), explainCommand(), devicesCommand()])
+  for (const command of [
+    trainCommand(),
+    sampleCommand(),
+    evalCommand(),
+    explainCommand(),
+    reportCommand(),
+    importCommand(),
+    exportCommand(),
+    devicesCommand(),
+  ])
     program.addCommand(command);
   for (const command of [program, ...program.commands]) {
     command.exitOverride().configureOutput({ outputError: () => {} });
