@@ -25,6 +25,7 @@ export {
   type MemoryInfo,
 } from "./runtime/devices.ts";
 export { profile, type KernelProfile } from "./runtime/profile.ts";
+export { graphOf, type Graph } from "./listing.ts";
 export { scope } from "./provenance.ts";
 export { attention, type AttentionOptions } from "./functions/attention.ts";
 export { call } from "./functions/call.ts";
