@@ -1,7 +1,7 @@
 import type { Backend } from "../backend/backend.ts";
 import { ConfigError, DeviceError } from "../errors.ts";
 import { checkOptions, flag, wholeNumber } from "../options.ts";
-import { setDebugLines } from "../provenance.ts";
+import { honourSourceMaps, setDebugLines } from "../provenance.ts";
 import { checkDevice, type DeviceName, type DType } from "../types.ts";
 import { ledgerOf } from "./memory.ts";
 
@@ -69,7 +69,7 @@ function start(name: DeviceName, options: InitOptions): Promise<Backend> {
     );
   }
   if (options.debug) setDebugLines(true);
-  const backend = starters[name](options);
+  const backend = options.debug ? honourSourceMaps().then(() => starters[name](options)) : starters[name](options);
   started.set(name, { options: wanted, backend });
   backend.then(
     (ready) => void (started.get(name)?.backend === backend && live.set(name, ready)),
