@@ -34,9 +34,8 @@ export function originalLocation(location: string): string {
 /** The source map that a file names in its last line, in it or beside it. */
 function sourceMapOf(path: string): SourceMap | undefined {
   try {
-    const builtin = (globalThis as { process?: { getBuiltinModule?(name: string): unknown } }).process
-      ?.getBuiltinModule;
-    const files = builtin?.("node:fs") as Files | undefined;
+    const { process } = globalThis as { process?: { getBuiltinModule?(name: string): unknown } };
+    const files = process?.getBuiltinModule?.("node:fs") as Files | undefined;
     const [, url] = /\/\/[#@] sourceMappingURL=(\S+)\s*$/.exec(files?.readFileSync(path, "utf8") ?? "") ?? [];
     if (files === undefined || url === undefined) return undefined;
     const inline = /^data:application\/json[^,]*;base64,(.*)$/.exec(url)?.[1];

@@ -1,6 +1,6 @@
 import { onesLike, realize, type Tensor } from "@switchyard/tensor";
-import { fromNode, opName, repeating, type AnyNode } from "@switchyard/tensor/graph";
-import { backward, type ByClass, type Classes } from "../backward.ts";
+import { fromNode, opName, repeating, type AnyNode, type PrimitiveName } from "@switchyard/tensor/graph";
+import { backward, type ByClass, type Classes, type RuleStep } from "../backward.ts";
 import { placeOf, type Flow } from "./flow.ts";
 import { killsOf, mayKill, phantomAt, type Kill } from "./kills.ts";
 import { keyOf, pathClasses, untagged, type PathClass } from "./pathClass.ts";
@@ -63,19 +63,49 @@ export async function causesOfZeros(request: CausesRequest): Promise<ReadonlyMap
       known.push({ consumer, cls: given, ct });
     },
     passed(step, give) {
-      const { node, cts, wanted } = step;
-      const real = [...cts].filter(([{ site }]) => !site);
-      if (real.length === 0) return;
-      for (const i of wanted.filter((input) => mayKill(node, input))) {
-        const x = node.inputs[i];
-        for (const kill of killsOf(step, i))
-          for (const [cls, ct] of real)
-            for (const { phantom, secondary } of phantomsOf(kill, ct, step.inputs[i]))
-              give(x, classes.arriving(x, node, intern(cls.path, siteOf(kill, node, secondary))), phantom);
-      }
+      const { node, wanted } = step;
+      for (const i of wanted)
+        for (const { path, why, phantom, secondary } of [...killed(step, i), ...cancelledWithin(step, i)])
+          give(
+            node.inputs[i],
+            classes.arriving(node.inputs[i], node, intern(path, siteOf(why, node, secondary))),
+            phantom,
+          );
     },
   });
   return readCauses(arrivals);
+}
+
+/** A phantom that starts at an input of a node. */
+interface Start {
+  readonly path: PathClass;
+  readonly why: NoPath;
+  readonly phantom: Tensor;
+  readonly secondary: boolean;
+}
+
+/** Phantoms of what a rule kills, whatever arrives. */
+function killed(step: RuleStep<Carried>, i: number): Start[] {
+  const real = [...step.cts].filter(([{ site }]) => !site);
+  if (real.length === 0 || !mayKill(step.node, i)) return [];
+  return killsOf(step, i).flatMap((why) =>
+    real.flatMap(([{ path }, ct]) => phantomsOf(why, ct, step.inputs[i]).map((phantom) => ({ path, why, ...phantom }))),
+  );
+}
+
+/** Rules that add up what arrives at several elements of the output. */
+const adds: ReadonlySet<PrimitiveName> = new Set(["expand", "matmul", "groupedMatmul", "gather", "custom", "scan"]);
+
+/** Phantoms where a rule adds up to exactly zero what is not. */
+function cancelledWithin({ node, cts, rule, output, inputs }: RuleStep<Carried>, i: number): Start[] {
+  if (!adds.has(node.op)) return [];
+  const why: NoPath = { reason: "cancelled", detail: `what arrives at ${opName(node)} adds up to exactly 0` };
+  return [...cts].flatMap(([{ path, site }, ct]): Start[] => {
+    const [given, some] = [ct, phantomAt(ct.ne(0), output)].map((arrived) => rule(arrived)[i]);
+    if (!given || !some) return [];
+    const phantom = phantomAt(given.eq(0).and(some.ne(0)), inputs[i]);
+    return [{ path, why, phantom, secondary: site !== undefined }];
+  });
 }
 
 /** What one consumer gave. */
