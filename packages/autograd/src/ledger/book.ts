@@ -45,6 +45,9 @@ export interface Ledger<O = unknown> {
   /** That graph in the language of Graphviz: edges are as wide as what flows along them is large. */
   toDot(): string;
   toString(): string;
+  /** Ends the contributions, which a device holds. The numbers stay. */
+  dispose(): void;
+  [Symbol.dispose](): void;
 }
 
 export interface Book<O> {
@@ -56,6 +59,8 @@ export interface Book<O> {
   /** All that was computed, as graphs. */
   readonly roots: readonly AnyNode[];
   readonly graph: () => GradientGraph;
+  /** What the device holds for the ledger. */
+  readonly contributions: readonly Tensor[];
 }
 
 /** The ledger of what is known. */
@@ -64,6 +69,7 @@ export function bookOf<O>(book: Book<O>): Ledger<O> {
   const namesOf = (kind: Account["kind"]): string[] => accounts.filter((a) => a.kind === kind).map((a) => a.where);
   const entries = once(() => accounts.map((account) => entryOf(account)));
   const json = once(() => ledgerJson(loss, accounts, entries()));
+  const dispose = (): void => book.contributions.forEach((contribution) => contribution.dispose());
   return {
     value,
     loss,
@@ -79,6 +85,8 @@ export function bookOf<O>(book: Book<O>): Ledger<O> {
     },
     toDot: () => dotOfGraph(book.graph()),
     toString: () => ledgerText(loss, entries()),
+    dispose,
+    [Symbol.dispose]: dispose,
   };
 }
 

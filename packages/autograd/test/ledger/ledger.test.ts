@@ -258,6 +258,14 @@ describe("bad input", () => {
   });
 });
 
+test("a ledger that is disposed of leaves its numbers, and nothing on the device", async () => {
+  const book = await ledger(model)(params());
+  const part = book.of("w").parts[0];
+  book.dispose();
+  expect(book.of("w").norm).toBeCloseTo(norm(total), 12);
+  await expect(part.contribution.data()).rejects.toThrow(/was disposed/);
+});
+
 test("the sum of a ledger is the plain gradient, also of the ledger's sum", async () => {
   const whole = [...(await grad(model)(params()).w.data())];
   const sum = (await ledger(model)(params())).of("w").total;
