@@ -28,6 +28,7 @@ export { profile, type KernelProfile } from "./runtime/profile.ts";
 export { ceilings, shareOfCeiling, totalOf, type Ceilings, type Work } from "./ceilings.ts";
 export { graphOf, type Graph } from "./listing.ts";
 export { scope } from "./provenance.ts";
+export { assign, type AssignOptions } from "./functions/assign.ts";
 export { attention, type AttentionOptions } from "./functions/attention.ts";
 export { call } from "./functions/call.ts";
 export { dropout } from "./functions/dropout.ts";

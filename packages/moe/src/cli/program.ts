@@ -1,10 +1,12 @@
 import { Command } from "commander";
 import { version } from "@switchyard/tensor";
 import { devicesCommand } from "./devices.ts";
+import { doctorCommand } from "./doctor.ts";
 import { evalCommand } from "./eval.ts";
 import { explainCommand } from "./explain.ts";
 import { exportCommand } from "./export.ts";
 import { importCommand } from "./import.ts";
+import { planCommand } from "./plan.ts";
 import { reportCommand } from "./report.ts";
 import { sampleCommand } from "./sample.ts";
 import { trainCommand } from "./train.ts";
@@ -26,6 +28,8 @@ export async function run(args: readonly string[]): Promise<number> {
     sampleCommand(),
     evalCommand(),
     explainCommand(),
+    doctorCommand(),
+    planCommand(),
     reportCommand(),
     importCommand(),
     exportCommand(),

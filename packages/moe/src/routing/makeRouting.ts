@@ -140,7 +140,7 @@ function checkParts({ experts, weights, logits, probs, mask, dropped }: RoutingP
 }
 
 /** @throws {ShapeError | DTypeError} unless the mask, if there is one, is `bool[tokens]`. */
-function checkMask(op: string, mask: Tensor | undefined, tokens: number): void {
+export function checkMask(op: string, mask: Tensor | undefined, tokens: number): void {
   if (!mask) return;
   if (mask.dtype !== "bool")
     throw new DTypeError(`${op}: mask must be bool, true for real tokens (got ${describe(mask)}); compare, .ne(0)`);
