@@ -2,7 +2,7 @@ import { GradientError, Tensor } from "@switchyard/tensor";
 import type { AnyNode } from "@switchyard/tensor/graph";
 import { merged, once, type Account, type Property } from "./account.ts";
 import { entryOf, type LedgerEntry } from "./entry.ts";
-import { ledgerDiff, type LedgerDiff } from "./diff.ts";
+import { distanceOf, ledgerDiff, type LedgerDiff } from "./diff.ts";
 import { dotOfGraph, type GradientGraph } from "./graph.ts";
 import { ledgerJson, type LedgerJson } from "./json.ts";
 import { firstNonFinite, type NonFinite } from "./nonFinite.ts";
@@ -78,7 +78,12 @@ export function bookOf<O>(book: Book<O>): Ledger<O> {
     of: (where, index) => entryOf(accountAt(book, where), index),
     by: (property) => bookOf({ ...book, accounts: accounts.map((account) => merged(account, property)) }),
     firstNonFinite: () => firstNonFinite(roots),
-    diff: (other) => ledgerDiff(json(), "of" in other ? other.toJSON() : other),
+    diff: (other) =>
+      "of" in other
+        ? ledgerDiff(json(), other.toJSON(), (where, cls) =>
+            distanceOf(entryOf(accountAt(book, where)), other.of(where), cls),
+          )
+        : ledgerDiff(json(), other),
     toJSON: json,
     get graph() {
       return book.graph();

@@ -182,7 +182,10 @@ describe("a ledger is plain data", () => {
     });
     expect(changes.slice(1).every(({ change }) => change === 0)).toBe(true);
     expect(missing).toEqual({ before: [], after: [] });
-    expect(String(before.diff(after)).split("\n")[2]).toMatch(/^w +more +0 +1\.414 +100\.0%$/);
+    expect(String(before.diff(after)).split("\n")[2]).toMatch(/^w +more +0 +1\.414 +100\.0% +100\.0%$/);
+    const turned = await ledger(model)({ w: f64([0.5, 1]), v: f64([2, 0.3]) });
+    const found = before.diff(turned).changes.find((c) => c.where === "w" && c.class.term === "balance")!;
+    expect([found.change, found.distance]).toEqual([0, expect.closeTo(0.4 / norm(balance))]);
     expect(() => before.diff({ ...after.toJSON(), version: 2 as never })).toThrow(/of this version/);
   });
 });
