@@ -32,7 +32,14 @@ export { sigmoidTopK, type SigmoidTopKOptions, type SigmoidTopKParams } from "./
 export { softmaxTopK, type SoftmaxTopKOptions } from "./routing/softmaxTopK.ts";
 export { switchTop1, type SwitchTop1Options } from "./routing/switchTop1.ts";
 export { updateBias, type UpdateBiasOptions } from "./routing/updateBias.ts";
-export { loadSafetensors, saveSafetensors, type ByteSource } from "./interop/safetensors.ts";
+export type { ByteSource } from "./interop/byteSource.ts";
+export { exportHf, type ExportableHf, type ExportHfOptions } from "./interop/hf/exportHf.ts";
+export { importHf, type ImportedHf } from "./interop/hf/importHf.ts";
+export { decoderConfig as hfConfig, type DecoderSizes, type HfModel, type HfParams } from "./interop/hf/decoder.ts";
+export type { HfConfig } from "./interop/hf/config.ts";
+export { report, type ReportOptions } from "./report/report.ts";
+export type { CloseLook, RouterPart } from "./report/closeLook.ts";
+export { loadSafetensors, saveSafetensors, type SaveSafetensorsOptions } from "./interop/safetensors.ts";
 export {
   attention,
   type Attention,
@@ -56,7 +63,8 @@ export {
   type NormalizationParams,
   type NormKind,
 } from "./layers/normalization.ts";
-export { generate, type GenerateOptions, type SamplingOptions } from "./models/generate.ts";
+export { generate, generateBatch, type GenerateBatchOptions, type GenerateOptions } from "./models/generate.ts";
+export type { SamplingOptions } from "./models/sampling.ts";
 export type { LanguageModel, LossOptions, Model } from "./models/model.ts";
 export type { BlockParams } from "./models/block.ts";
 export {
@@ -71,6 +79,7 @@ export {
 } from "./models/transformer.ts";
 export { randomBatches, successiveBatches, type BatchSizes, type TextBatch } from "./text/batches.ts";
 export { corpusOf, decodeText, type Corpus, type CorpusOptions } from "./text/corpus.ts";
+export { judgeText, type TextScores } from "./text/judgeText.ts";
 export { textEntropies, type TextEntropies } from "./text/entropy.ts";
 export { characterTokenizer, vocabularyOf, type CharacterTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 export { loadCheckpoint, saveCheckpoint } from "./training/checkpoint.ts";

@@ -1,11 +1,11 @@
 import { successiveBatches } from "../text/batches.ts";
 import type { Corpus } from "../text/corpus.ts";
 import { textEntropies, type TextEntropies } from "../text/entropy.ts";
-import { evaluate } from "../training/evaluate.ts";
+import { judgeText, type TextScores } from "../text/judgeText.ts";
 import type { CharacterModel, CharacterModelParams } from "./languageModel.ts";
 
 /** How good a model is on text that it has not seen, beside what tables of characters and of pairs would do. */
-export interface Judgement extends TextEntropies {
+export interface Judgement extends TextEntropies, Omit<TextScores, "crossEntropy" | "tokens"> {
   /** Nats per character on the held-out text. */
   readonly heldOut: number;
   /** Characters judged by. */
@@ -24,8 +24,9 @@ export async function judge(
   corpus: Corpus,
   batch: number,
 ): Promise<Judgement> {
-  const { count, at } = heldOutBatches(corpus, model.context, batch);
-  const { crossEntropy } = await evaluate({ model, params, data: at, batches: count });
-  const characters = count * at(0).tokens.size;
-  return { heldOut: crossEntropy, characters, ...textEntropies(corpus.all, corpus.tokenizer.size) };
+  const { tokenizer, all } = corpus;
+  const bytesOf = (ids: Int32Array): number => new TextEncoder().encode(tokenizer.decode(ids)).length;
+  const scores = await judgeText(model, params, heldOutBatches(corpus, model.context, batch), bytesOf);
+  const { crossEntropy: heldOut, tokens: characters, ...rest } = scores;
+  return { heldOut, characters, ...rest, ...textEntropies(all, tokenizer.size) };
 }

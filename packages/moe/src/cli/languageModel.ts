@@ -18,7 +18,7 @@ export type CharacterModelParams = TransformerParams<NoisyTopKParams>;
 
 /** A transformer with a noisy top-k mixture in every layer, balanced by importance and load. */
 export const characterModel = (vocab: number, { experts, k, ...sizes }: ModelSizes): CharacterModel =>
-  transformer({ ...sizes, vocab, moe: { experts, k } });
+  transformer({ ...sizes, vocab, moe: { experts, k, bias: sizes.activation !== "swiglu" } });
 
 /** A text, and what it was to the byte. */
 export interface TextFile {

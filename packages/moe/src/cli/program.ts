@@ -2,6 +2,9 @@ import { Command } from "commander";
 import { version } from "@switchyard/tensor";
 import { devicesCommand } from "./devices.ts";
 import { evalCommand } from "./eval.ts";
+import { exportCommand } from "./export.ts";
+import { importCommand } from "./import.ts";
+import { reportCommand } from "./report.ts";
 import { sampleCommand } from "./sample.ts";
 import { trainCommand } from "./train.ts";
 import { failureOf } from "./usage.ts";
@@ -17,7 +20,16 @@ export async function run(args: readonly string[]): Promise<number> {
     .description("Train sparse mixtures of experts, and look into them.")
     .version(version)
     .allowExcessArguments(false);
-  for (const command of [trainCommand(), sampleCommand(), evalCommand(), devicesCommand()]) program.addCommand(command);
+  for (const command of [
+    trainCommand(),
+    sampleCommand(),
+    evalCommand(),
+    reportCommand(),
+    importCommand(),
+    exportCommand(),
+    devicesCommand(),
+  ])
+    program.addCommand(command);
   for (const command of [program, ...program.commands]) {
     command.exitOverride().configureOutput({ outputError: () => {} });
     command.showSuggestionAfterError(true);

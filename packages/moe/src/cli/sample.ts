@@ -1,6 +1,10 @@
 import type { Command } from "commander";
 import { init, random } from "@switchyard/tensor";
-import { generate, type SamplingOptions } from "../models/generate.ts";
+import { exists, joinPath } from "../interop/files.node.ts";
+import { importHf } from "../interop/hf/importHf.ts";
+import { generate } from "../models/generate.ts";
+import type { SamplingOptions } from "../models/sampling.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 import { newestRun, runsRoot } from "../training/runDirectory.ts";
 import { loadRun } from "./languageModel.ts";
 import { command, integer, number, UsageError, type CommonOptions } from "./usage.ts";
@@ -15,42 +19,70 @@ const opening = "Call me ";
 
 export const sampleCommand = (): Command =>
   command("sample", "continue a prompt with a trained model")
-    .option("--run <dir>", `the run to sample from (default: the newest in ${runsRoot}/)`)
+    .option(
+      "--run <dir>",
+      `the run, or the model of transformers, to sample from (default: the newest in ${runsRoot}/)`,
+    )
     .option(
       "--prompt <text>",
       `what to continue (default: "${opening}", or a character, for a model of other characters)`,
     )
-    .option("--tokens <n>", "how many characters to add", integer(1), 400)
-    .option("--temperature <t>", "0 takes the likeliest character", number(0), 0.8)
+    .option("--tokens <n>", "how many tokens to add", integer(1), 400)
+    .option("--temperature <t>", "0 takes the likeliest token", number(0), 0.8)
     .option("--top-k <k>", "draw from the k likeliest", integer(1))
     .option("--top-p <p>", "draw from the likeliest of this probability together", number(0, 1))
+    .option("--repetition-penalty <r>", "make tokens that were there less likely; 1 does not", number(1))
     .action(sample);
 
 async function sample(options: SampleOptions): Promise<void> {
-  const { json, tokens, temperature, topK, topP } = options;
-  if (options.prompt === "") throw new UsageError("option '--prompt <text>' must not be empty");
-  if (topP === 0) throw new UsageError("option '--top-p <p>' must be above 0");
+  const { json, prompt: given, tokens } = options;
+  if (given === "") throw new UsageError("option '--prompt <text>' must not be empty");
+  if (options.topP === 0) throw new UsageError("option '--top-p <p>' must be above 0");
   await init(options.device);
-  const { model, params, tokenizer, dir } = await loadRun(options.run ?? (await newestRun(runsRoot)));
-  const { vocabulary } = tokenizer;
-  const prompt =
-    options.prompt ?? (Array.from(opening).every((c) => vocabulary.includes(c)) ? opening : tokenizer.decode([0]));
-  const stream = generate(model, params, {
-    prompt: tokenizer.encode(prompt),
-    maxTokens: tokens,
-    temperature,
-    ...(topK !== undefined && { topK }),
-    ...(topP !== undefined && { topP }),
-    key: random.key(options.seed),
-  });
+  const dir = options.run ?? (await newestRun(runsRoot));
+  const { tokenizer, prompt, goOn } = (await exists(joinPath(dir, "config.json")))
+    ? await imported(dir, given)
+    : await trained(dir, given);
   const write = (text: string): void => void (json || process.stdout.write(text));
+  const stream = goOn({ ...samplingOf(options), maxTokens: tokens, key: random.key(options.seed) });
   write(prompt);
   let text = "";
+  const ids: number[] = [];
   for await (const id of stream) {
-    const character = tokenizer.decode([id]);
-    text += character;
-    write(character);
+    ids.push(id);
+    // A character may be spread over several tokens: what is whole can be shown.
+    const whole = tokenizer.decode(ids).replace(/\ufffd+$/, "");
+    write(whole.slice(text.length));
+    text = whole;
   }
   if (json) console.log(JSON.stringify({ run: dir, prompt, text }));
   else write("\n");
 }
+
+/** A model with a prompt, ready to go on with it. */
+interface Ready {
+  readonly tokenizer: Tokenizer;
+  readonly prompt: string;
+  readonly goOn: (
+    options: SamplingOptions & { maxTokens: number; key: ReturnType<typeof random.key> },
+  ) => AsyncIterable<number>;
+}
+
+async function trained(dir: string, given: string | undefined): Promise<Ready> {
+  const { model, params, tokenizer } = await loadRun(dir);
+  const knows = (text: string): boolean => Array.from(text).every((c) => tokenizer.vocabulary.includes(c));
+  const prompt = given ?? (knows(opening) ? opening : tokenizer.decode([0]));
+  const ids = tokenizer.encode(prompt);
+  return { tokenizer, prompt, goOn: (options) => generate(model, params, { ...options, prompt: ids }) };
+}
+
+async function imported(dir: string, prompt = opening): Promise<Ready> {
+  const { model, params, tokenizer } = await importHf(dir);
+  const ids = tokenizer.encode(prompt);
+  return { tokenizer, prompt, goOn: (options) => generate(model, params, { ...options, prompt: ids }) };
+}
+
+const samplingOf = ({ temperature, topK, topP, repetitionPenalty }: SampleOptions): SamplingOptions =>
+  Object.fromEntries(
+    Object.entries({ temperature, topK, topP, repetitionPenalty }).filter(([, value]) => value !== undefined),
+  );

@@ -34,6 +34,7 @@ import {
   type CharacterModel,
   type CharacterModelParams,
 } from "./languageModel.ts";
+import { profileStep } from "./profileStep.ts";
 import type { Progress, TrainReporter } from "./report/events.ts";
 import { terminalReporter } from "./report/terminal.ts";
 import { jsonReporter, plainReporter } from "./report/text.ts";
@@ -46,6 +47,7 @@ interface TrainCommandOptions
   readonly resume?: string;
   readonly config?: string;
   readonly revectorize?: boolean;
+  readonly profile?: boolean;
   readonly warmup?: number;
   readonly ema?: number;
   readonly evalEvery?: number;
@@ -65,6 +67,11 @@ export const trainCommand = (): Command =>
     .option("--hidden <n>", "the width inside an expert", integer(1), 256)
     .option("--experts <n>", "experts in a layer", integer(1), 8)
     .option("--k <n>", "experts that each character is sent to", integer(1), 2)
+    .addOption(
+      new Option("--activation <name>", "of experts: relu, or swiglu without biases, as in Mixtral, for export")
+        .choices(["relu", "swiglu"])
+        .default("relu"),
+    )
     .option("--learning-rate <r>", "the highest learning rate", number(0), 4e-3)
     .addOption(
       new Option("--schedule <name>", "how it goes on after it has risen").choices(schedules).default("cosine"),
@@ -86,6 +93,7 @@ export const trainCommand = (): Command =>
     .option("--patience <n>", "stop after so many evaluations that are not the best", integer(1))
     .option("--keep <n>", "how many of the newest checkpoints to keep, beside the best", integer(1), 2)
     .option("--revectorize", "compute with 256-bit vectors, on wasm where this engine has them")
+    .option("--profile", "tell first where the time of a step goes, kernel by kernel")
     .option("--config <file>", 'take options from a JSON file, such as { "learningRate": 1e-3 }; others count more')
     .hook("preAction", (used) => readConfig(used))
     .action(trainRun);
@@ -124,6 +132,8 @@ async function trainRun(options: TrainCommandOptions, used: Command): Promise<vo
       steps: config.steps,
       ...entropies,
     });
+    if (options.profile)
+      reporter.show(await profileStep((steps) => train({ ...stepsOf(prepared), steps }), options.device));
     if (!prepared.dir) await showUntrained(prepared, dir, reporter);
     const last = await trainSteps(prepared, dir, reporter, interrupt.signal);
     if (interrupt.signal.aborted && (last?.step ?? -1) + 1 < config.steps)
@@ -140,7 +150,7 @@ async function trainRun(options: TrainCommandOptions, used: Command): Promise<vo
 
 async function newRun(options: TrainCommandOptions): Promise<Prepared> {
   const { data, steps, seed, batch, accumulate, learningRate, schedule, weightDecay, clip, keep } = options;
-  const { dim, layers, heads, hidden, context, experts, k } = options;
+  const { dim, layers, heads, hidden, context, experts, k, activation } = options;
   const { warmup = Math.floor(steps / 20), ema = null, evalEvery = Math.ceil(steps / 10), patience = null } = options;
   const file = data === undefined ? null : resolve(data);
   const text = await readText(file);
@@ -149,7 +159,7 @@ async function newRun(options: TrainCommandOptions): Promise<Prepared> {
     format: "switchyard run",
     version: 1,
     versions: { switchyard: version, node: process.versions.node },
-    model: { dim, layers, heads, hidden, context, experts, k },
+    model: { dim, layers, heads, hidden, context, experts, k, activation },
     vocabulary: corpus.tokenizer.vocabulary,
     data: { file, sha256: text.sha256 },
     steps,
@@ -171,7 +181,7 @@ async function newRun(options: TrainCommandOptions): Promise<Prepared> {
 
 /** A run takes its options from its directory: others would make it another run. */
 async function oldRun(dir: string, used: Command): Promise<Prepared> {
-  const free = new Set(["resume", "json", "device", "revectorize"]);
+  const free = new Set(["resume", "json", "device", "revectorize", "profile"]);
   const given = used.options.filter((o) => used.getOptionValueSource(o.attributeName()) === "cli");
   const wrong = given.find((o) => !free.has(o.attributeName()));
   if (wrong) throw new UsageError(`${wrong.long} cannot be given with --resume: a run keeps the options it began with`);
@@ -219,26 +229,31 @@ function scheduleOf({ schedule, learningRate: peak, warmup, steps }: TrainingCon
 
 type StepReport = Report<CharacterModelParams, TransformerLoss<TokenRouting>>;
 
+/** What decides the numbers of each step. */
+const stepsOf = ({ config: { seed, batch, accumulate, clip }, corpus, model, optimizer }: Prepared) => ({
+  model,
+  data: randomBatches(corpus.train, { batch, context: model.context }, seed),
+  optimizer,
+  seed,
+  accumulate,
+  clip,
+});
+
 async function trainSteps(
   prepared: Prepared,
   dir: string,
   reporter: TrainReporter,
   signal: AbortSignal,
 ): Promise<StepReport | undefined> {
-  const { config, corpus, model, optimizer } = prepared;
-  const { steps, seed, batch, accumulate, clip, ema, evalEvery, patience, keep } = config;
+  const { config, corpus, model } = prepared;
+  const { steps, batch, accumulate, ema, evalEvery, patience, keep } = config;
   const { context } = model;
   const judging = heldOutBatches(corpus, context, batch);
   const done = (await stepsIn(dir)).at(-1);
   await samplesLog.rewind(dir, done ?? 0);
   const run = train({
-    model,
-    data: randomBatches(corpus.train, { batch, context }, seed),
-    optimizer,
+    ...stepsOf(prepared),
     steps,
-    seed,
-    accumulate,
-    clip,
     ...(ema !== null && { ema }),
     evaluate: {
       data: judging.at,
@@ -326,7 +341,8 @@ async function showUntrained(prepared: Prepared, dir: string, reporter: TrainRep
 async function sampleOf({ model, corpus, config }: Prepared, params: CharacterModelParams, maxTokens: number) {
   const prompt = [...corpus.heldOut.subarray(0, Math.min(24, model.context))];
   const options = { prompt, maxTokens, temperature: 0.8, key: random.key(config.seed) };
-  const ids = await Array.fromAsync(generate(model, params, options));
+  const ids: number[] = [];
+  for await (const id of generate(model, params, options)) ids.push(id);
   const { tokenizer } = corpus;
   return { prompt: tokenizer.decode(prompt), text: tokenizer.decode(ids) };
 }

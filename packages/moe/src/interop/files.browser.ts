@@ -6,6 +6,7 @@ const unavailable = async (): Promise<never> => {
 };
 
 export const readBytes: typeof node.readBytes = unavailable;
+export const openFile: typeof node.openFile = unavailable;
 export const listDirectory: typeof node.listDirectory = unavailable;
 export const exists: typeof node.exists = unavailable;
 export const remove: typeof node.remove = unavailable;

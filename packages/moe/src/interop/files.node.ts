@@ -2,12 +2,37 @@ import { createHash, randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { access, appendFile, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { ConfigError } from "@switchyard/tensor";
+import { ConfigError, FormatError } from "@switchyard/tensor";
+import type { Bytes } from "./byteSource.ts";
 
 /** The bytes of a file. @throws {ConfigError} if there is none, or it cannot be read. */
 export async function readBytes(path: string): Promise<Uint8Array> {
   try {
     return await readFile(path);
+  } catch (error) {
+    throw new ConfigError(`cannot read ${path}: ${reasonOf(error)}`);
+  }
+}
+
+/** A file that is read by range. @throws {ConfigError} if there is none, or it cannot be read. */
+export async function openFile(path: string): Promise<Bytes> {
+  try {
+    const file = await open(path, "r");
+    const { size } = await file.stat();
+    return {
+      name: path,
+      size,
+      async read(begin, end) {
+        const bytes = new Uint8Array(end - begin);
+        for (let at = 0; at < bytes.length;) {
+          const { bytesRead } = await file.read(bytes, at, bytes.length - at, begin + at);
+          if (bytesRead === 0) throw new FormatError(`${path}: has become shorter while it was read`);
+          at += bytesRead;
+        }
+        return bytes;
+      },
+      close: () => file.close(),
+    };
   } catch (error) {
     throw new ConfigError(`cannot read ${path}: ${reasonOf(error)}`);
   }

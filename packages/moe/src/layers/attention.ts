@@ -11,12 +11,14 @@ import {
 import {
   checkOptions,
   describe,
+  flag,
   iotaLike,
   nonNegative,
   positiveInteger,
   requireOptions,
 } from "@switchyard/tensor/graph";
 import { affine } from "./linear.ts";
+import { normalization, type NormalizationParams } from "./normalization.ts";
 import { rotary } from "./rotary.ts";
 
 export interface AttentionOptions {
@@ -28,6 +30,10 @@ export interface AttentionOptions {
   readonly kvHeads?: number;
   /** The base of rotary positions, 10000 as a rule. Left out, positions are none of attention's business. */
   readonly rope?: number;
+  /** Whether queries and keys are brought to one scale, each by a root-mean-square norm over all heads, as in OLMoE; false by default. */
+  readonly qkNorm?: boolean;
+  /** Of that norm: added to the mean square; 1e-5 by default. */
+  readonly normEps?: number;
   /** The standard deviation of the first `out`; `1 / sqrt(dim)` by default. */
   readonly outStd?: number;
 }
@@ -37,6 +43,10 @@ export interface AttentionParams {
   readonly qkv: Tensor;
   /** `[D, D]`. */
   readonly out: Tensor;
+  /** Of `[D]`, with `qkNorm`. */
+  readonly queryNorm?: NormalizationParams;
+  /** Of `[kvHeads · D / heads]`, with `qkNorm`. */
+  readonly keyNorm?: NormalizationParams;
 }
 
 /** Keys and values of the positions so far, with room for the rest of the context. */
@@ -74,13 +84,17 @@ export interface Attention {
  * @throws {ConfigError} on a bad option.
  */
 export function attention(options: AttentionOptions): Attention {
-  const { dim, heads, kvHeads, rope, outStd, width } = checkAttention(options);
+  const { dim, heads, kvHeads, rope, qkNorm, normEps, outStd, width } = checkAttention(options);
+  const queryNormal = normalization({ dim, eps: normEps });
+  const keyNormal = normalization({ dim: kvHeads * width, eps: normEps });
 
   /** x as queries, keys and values, at positions `first..first + S - 1`. */
-  const project = (qkv: Tensor, x: Tensor, first?: Tensor): readonly [q: Tensor, k: Tensor, v: Tensor] => {
+  const project = (params: AttentionParams, x: Tensor, first?: Tensor): readonly [q: Tensor, k: Tensor, v: Tensor] => {
     if (x.ndim !== 3) throw new ShapeError(`attention: takes sequences [batch, steps, ${dim}] (got ${describe(x)})`);
     const [batch, steps] = x.shape;
-    const parts = affine("attention", x, qkv).split([dim, kvHeads * width, kvHeads * width], 2);
+    const parts = affine("attention", x, params.qkv).split([dim, kvHeads * width, kvHeads * width], 2);
+    if (params.queryNorm) parts[0] = queryNormal.apply(params.queryNorm, parts[0]);
+    if (params.keyNorm) parts[1] = keyNormal.apply(params.keyNorm, parts[1]);
     const [q, k, v] = parts.map((part) => part.reshape([batch, steps, -1, width]).transpose(1, 2)); // [B, heads, S, width]
     if (rope === undefined) return [q, k, v];
     const count = iotaLike(x, [steps], 0, "i32");
@@ -98,10 +112,11 @@ export function attention(options: AttentionOptions): Attention {
       return {
         qkv: random.normal(qkvKey, [dim, (heads + 2 * kvHeads) * width]).mul(dim ** -0.5),
         out: random.normal(outKey, [dim, dim]).mul(outStd),
+        ...(qkNorm && { queryNorm: queryNormal.init(), keyNorm: keyNormal.init() }),
       };
     },
     apply(params, x) {
-      const [q, k, v] = project(params.qkv, x);
+      const [q, k, v] = project(params, x);
       return merge(params.out, attend(q, k, v, { causal: true }));
     },
     start(batch, context) {
@@ -109,7 +124,7 @@ export function attention(options: AttentionOptions): Attention {
       return { keys: empty, values: empty };
     },
     step(params, x, cache, position) {
-      const [q, k, v] = project(params.qkv, x, position);
+      const [q, k, v] = project(params, x, position);
       const keys = writeAt(cache.keys, k, position);
       const values = writeAt(cache.values, v, position);
       return {
@@ -128,10 +143,12 @@ function checkAttention(
     heads: positiveInteger,
     kvHeads: positiveInteger,
     rope: positiveInteger,
+    qkNorm: flag,
+    normEps: nonNegative,
     outStd: nonNegative,
   });
   requireOptions("attention", options, "dim", "heads");
-  const { dim, heads, kvHeads = heads, rope, outStd = dim ** -0.5 } = options;
+  const { dim, heads, kvHeads = heads, rope, qkNorm = false, normEps = 1e-5, outStd = dim ** -0.5 } = options;
   if (dim % heads !== 0) throw new ConfigError(`attention: heads must divide dim, but ${heads} does not divide ${dim}`);
   if (heads % kvHeads !== 0)
     throw new ConfigError(`attention: kvHeads must divide heads, but ${kvHeads} does not divide ${heads}`);
@@ -140,7 +157,7 @@ function checkAttention(
     throw new ConfigError(
       `attention: rope turns pairs of features, but a head of dim / heads = ${width} has one left over`,
     );
-  return { dim, heads, kvHeads, rope, outStd, width };
+  return { dim, heads, kvHeads, rope, qkNorm, normEps, outStd, width };
 }
 
 /** `cache` with rows `position..position + S - 1` replaced: `[B, G, C, W]` and `[B, G, S, W]`. */

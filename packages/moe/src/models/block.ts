@@ -57,9 +57,9 @@ export interface Block<P, R extends Routing> {
 
 /** `x + attention(norm(x))`, then `x + network(norm(x))`, the network being a mixture or a dense one. */
 export function block<P, R extends Routing>(options: BlockOptions<P, R>): Block<P, R> {
-  const { dim, heads, kvHeads, rope, hidden, activation, norm, moe, residual } = options;
-  const normal = normalization({ dim, kind: norm });
-  const attending = attention({ dim, heads, kvHeads, rope, outStd: residual * dim ** -0.5 });
+  const { dim, heads, kvHeads, rope, qkNorm, normEps, hidden, activation, norm, moe, residual } = options;
+  const normal = normalization({ dim, kind: norm, eps: normEps });
+  const attending = attention({ dim, heads, kvHeads, rope, qkNorm, normEps, outStd: residual * dim ** -0.5 });
   const dense = feedForward({ dim, hidden, activation, outStd: residual * hidden ** -0.5 });
   const sparse = moe && mixture({ ...moe, dim, hidden, activation });
   return {

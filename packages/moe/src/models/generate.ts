@@ -1,34 +1,7 @@
-import {
-  argMax,
-  cumsum,
-  ConfigError,
-  random,
-  realize,
-  softmax,
-  tensor,
-  topK,
-  where,
-  type Key,
-  type Tensor,
-} from "@switchyard/tensor";
-import {
-  checkOptions,
-  nonNegative,
-  positiveInteger,
-  requireOptions,
-  wholeNumber,
-  type Rule,
-} from "@switchyard/tensor/graph";
+import { ConfigError, random, realize, tensor, type Key, type Tensor } from "@switchyard/tensor";
+import { checkOptions, requireOptions, wholeNumber, type Rule } from "@switchyard/tensor/graph";
 import type { LanguageModel } from "./model.ts";
-
-export interface SamplingOptions {
-  /** What logits are divided by: 1 by default; 0 takes the likeliest token, and needs no key. */
-  readonly temperature?: number;
-  /** Draw from this many of the likeliest tokens. */
-  readonly topK?: number;
-  /** Draw from the likeliest tokens that together have this much probability. */
-  readonly topP?: number;
-}
+import { sampleToken, samplingRules, type SamplingOptions } from "./sampling.ts";
 
 export interface GenerateOptions extends SamplingOptions {
   /** Token ids to go on from: at least one, at most the context. */
@@ -38,14 +11,20 @@ export interface GenerateOptions extends SamplingOptions {
   readonly key?: Key;
 }
 
-const probability: Rule = {
-  must: "a number above 0, up to 1",
-  holds: (value) => typeof value === "number" && value > 0 && value <= 1,
-};
+export interface GenerateBatchOptions extends Omit<GenerateOptions, "prompt"> {
+  /** Sequences to go on from, side by side; they need not be of one length. */
+  readonly prompts: readonly (readonly number[])[];
+}
+
 const tokenIds: Rule = {
   must: "an array of at least one token id",
   holds: (value) => Array.isArray(value) && value.length > 0 && value.every((id) => Number.isInteger(id) && id >= 0),
 };
+const manyTokenIds: Rule = {
+  must: "an array of at least one prompt, each an array of at least one token id",
+  holds: (value) => Array.isArray(value) && value.length > 0 && value.every((prompt) => tokenIds.holds(prompt)),
+};
+const aKey: Rule = { must: "a key", holds: (value) => typeof value === "object" };
 
 /**
  * Goes on with a sequence, a token at a time; each is computed from what the model remembers of those before, in one plan. Where the context is
@@ -54,51 +33,98 @@ const tokenIds: Rule = {
  * @throws {ConfigError} at once on a bad option, such as a prompt longer than the context.
  */
 export function generate<P>(model: LanguageModel<P>, params: P, options: GenerateOptions): AsyncIterable<number> {
-  checkOptions("generate", options, {
-    prompt: tokenIds,
-    maxTokens: wholeNumber,
-    temperature: nonNegative,
-    topK: positiveInteger,
-    topP: probability,
-    key: { must: "a key", holds: (value) => typeof value === "object" },
-  });
+  checkOptions("generate", options, { ...samplingRules, prompt: tokenIds, maxTokens: wholeNumber, key: aKey });
   requireOptions("generate", options, "prompt", "maxTokens");
-  const { prompt, temperature = 1, key } = options;
-  if (prompt.length > model.context)
+  const { prompt, key, ...rest } = options;
+  checkDraws("generate", model, [prompt], options);
+  return only(rowsFrom(model, params, { ...rest, prompts: [prompt], keys: [key] }));
+}
+
+/**
+ * Goes on with several sequences at once, one token of each at a time. Each is what `generate` makes of its prompt alone, with the key
+ * `random.fold(key, row)`. Of prompts of several lengths, the longer ones are read on while the shorter ones are gone on with already.
+ *
+ * @returns for each step the new token of each row; null for a row that is still being read, or has all its tokens.
+ * @throws {ConfigError} at once on a bad option.
+ */
+export function generateBatch<P>(
+  model: LanguageModel<P>,
+  params: P,
+  options: GenerateBatchOptions,
+): AsyncIterable<(number | null)[]> {
+  checkOptions("generateBatch", options, {
+    ...samplingRules,
+    prompts: manyTokenIds,
+    maxTokens: wholeNumber,
+    key: aKey,
+  });
+  requireOptions("generateBatch", options, "prompts", "maxTokens");
+  const { key, ...rest } = options;
+  checkDraws("generateBatch", model, options.prompts, options);
+  return rowsFrom(model, params, { ...rest, keys: options.prompts.map((_, row) => key && random.fold(key, row)) });
+}
+
+function checkDraws(
+  op: string,
+  { context }: { readonly context: number },
+  prompts: readonly (readonly number[])[],
+  { temperature = 1, key }: Pick<GenerateOptions, "temperature" | "key">,
+): void {
+  const longest = Math.max(...prompts.map((prompt) => prompt.length));
+  if (longest > context)
     throw new ConfigError(
-      `generate: the prompt has ${prompt.length} tokens but the context is ${model.context}; give its last ${model.context}`,
+      `${op}: the prompt has ${longest} tokens but the context is ${context}; give its last ${context}`,
     );
   if (temperature > 0 && !key)
     throw new ConfigError(
-      "generate: drawing tokens needs a key, such as random.key(0); temperature 0 takes the likeliest",
+      `${op}: drawing tokens needs a key, such as random.key(0); temperature 0 takes the likeliest`,
     );
-  return tokensFrom(model, params, options);
 }
 
-async function* tokensFrom<P>(
+async function* only(rows: AsyncIterable<(number | null)[]>): AsyncGenerator<number> {
+  for await (const [id] of rows) yield id!; // one row is never read on, and ends when it has all its tokens
+}
+
+interface RowOptions extends Omit<GenerateBatchOptions, "key"> {
+  readonly keys: readonly (Key | undefined)[];
+}
+
+async function* rowsFrom<P>(
   model: LanguageModel<P>,
   params: P,
-  { prompt, maxTokens, key, ...sampling }: GenerateOptions,
-): AsyncGenerator<number> {
-  let window = [...prompt];
-  let fed = window; // what the model has yet to read
-  let cache = model.start(params, 1);
+  { prompts, maxTokens, keys, ...sampling }: RowOptions,
+): AsyncGenerator<(number | null)[]> {
+  const shortest = Math.min(...prompts.map((prompt) => prompt.length));
+  const longest = Math.max(...prompts.map((prompt) => prompt.length));
+  const rows = prompts.map((prompt) => prompt.slice(0, shortest)); // what each sequence is so far; all are of one length
+  let fed = rows.map((row) => row.slice()); // what the model has yet to read
+  let held = shortest; // positions of the cache, once it is read
+  let cache = model.start(params, rows.length);
   try {
-    for (let i = 0; i < maxTokens; i++) {
-      const tokens = tensor([fed], { dtype: "i32" });
+    for (let step = 0; maxTokens > 0 && step < maxTokens + longest - shortest; step++) {
+      const tokens = tensor(fed, { dtype: "i32" });
       const { logits, cache: grown } = model.step(params, tokens, cache);
-      if (i === 0) checkIds(prompt, logits.shape[2]);
-      const last = logits.slice(0, -1); // [V]
-      const token = sampleToken(last, sampling, key && random.fold(key, i));
-      const [id] = await Promise.all([token.item(), realize(grown, { donate: [cache, tokens] })]);
+      if (step === 0) checkIds(prompts.flat(), logits.shape[2]);
+      const seen = rows.map((row) => seenIn(row, logits.shape[2], sampling));
+      // How many tokens of its own a row has: below 0 while it is still being read.
+      const made = rows.map((row, b) => row.length - prompts[b].length);
+      const isNew = made.map((count) => count >= 0 && count < maxTokens);
+      const draws = rows.map(async (_, b) => {
+        if (!isNew[b]) return null;
+        const key = keys[b] && random.fold(keys[b], made[b]);
+        return sampleToken(logits.slice(b, -1), sampling, key, seen[b]).item();
+      });
+      const [drawn] = await Promise.all([Promise.all(draws), realize(grown, { donate: [cache, tokens, seen] })]);
       cache = grown;
-      yield id;
-      window.push(id);
-      fed = [id];
-      if (window.length > model.context) {
-        fed = window = window.slice(-Math.ceil(model.context / 2));
+      yield drawn;
+      const next = rows.map((row, b) => prompts[b][row.length] ?? drawn[b] ?? row[0]); // a row with all its tokens is fed anything
+      for (const [b, row] of rows.entries()) row.push(next[b]);
+      fed = next.map((id) => [id]);
+      if (++held > model.context) {
+        held = Math.ceil(model.context / 2);
+        fed = rows.map((row) => row.slice(-held));
         await realize([], { donate: cache });
-        cache = model.start(params, 1);
+        cache = model.start(params, rows.length);
       }
     }
   } finally {
@@ -106,26 +132,17 @@ async function* tokensFrom<P>(
   }
 }
 
+/** `bool[V]`: which tokens a sequence has; undefined if nothing asks. */
+function seenIn(row: readonly number[], vocab: number, { repetitionPenalty = 1 }: SamplingOptions): Tensor | undefined {
+  if (repetitionPenalty === 1) return undefined;
+  const seen = new Uint8Array(vocab);
+  for (const id of row) seen[id] = 1;
+  return tensor(seen, { dtype: "bool" });
+}
+
 /** @throws {ConfigError} for an id that the model has no logit for, which it would read as nothing. */
 function checkIds(ids: readonly number[], vocab: number): void {
   const unknown = ids.find((id) => id >= vocab);
   if (unknown !== undefined)
     throw new ConfigError(`generate: the prompt has the token ${unknown} but the model knows 0 to ${vocab - 1}`);
-}
-
-/**
- * One token drawn from logits.
- *
- * @param logits `[V]`.
- * @returns `i32[]`.
- */
-export function sampleToken(logits: Tensor, { temperature = 1, ...most }: SamplingOptions, key?: Key): Tensor {
-  if (temperature === 0 || !key) return argMax(logits);
-  const scaled = logits.div(temperature);
-  if (most.topK === undefined && most.topP === undefined) return random.categorical(key, scaled);
-  const [vocab] = logits.shape;
-  const { values, indices } = topK(scaled, Math.min(most.topK ?? vocab, vocab)); // [k], largest first
-  const before = cumsum(softmax(values), 0, { exclusive: true });
-  const kept = where(before.lt(most.topP ?? 1), values, -1e30); // the likeliest always: nothing comes before it
-  return indices.gather(random.categorical(key, kept));
 }

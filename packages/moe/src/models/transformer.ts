@@ -14,6 +14,7 @@ import {
   flag,
   fullLike,
   iotaLike,
+  nonNegative,
   oneOf,
   positiveInteger,
   requireOptions,
@@ -66,6 +67,10 @@ export interface TransformerOptions<P = NoisyTopKParams, R extends Routing = Log
   readonly activation?: Activation;
   /** `rms` by default. */
   readonly norm?: NormKind;
+  /** What norms add to the variance, or to the mean square; 1e-5 by default. */
+  readonly normEps?: number;
+  /** Whether attention brings queries and keys to one scale, as in OLMoE; false by default. */
+  readonly qkNorm?: boolean;
   /** Positions by rotation, true by default or the base of the angles; false for a table of learned positions. */
   readonly rope?: boolean | number;
   /** Whether the table of tokens is also the last matrix; false by default. */
@@ -125,14 +130,22 @@ export interface Transformer<P, R extends Routing> extends LanguageModel<
 export function transformer<P = NoisyTopKParams, R extends Routing = LogitRouting>(
   options: TransformerOptions<P, R>,
 ): Transformer<P, R> {
-  const { vocab, dim, layers, context, moe, moeEvery, norm, rope, tie, ...sizes } = checkTransformer(options);
+  const { vocab, dim, layers, context, moe, moeEvery, norm, normEps, rope, tie, ...sizes } = checkTransformer(options);
   const tokens = embedding({ vocab, dim, initStd: 0.02 });
   const mixtures = moe && mixtureOptions(moe);
   const blocks = Array.from({ length: layers }, (_, i) => {
     const isSparse = (layers - 1 - i) % moeEvery === 0;
-    return block({ ...sizes, dim, norm, rope, moe: isSparse ? mixtures : null, residual: (2 * layers) ** -0.5 });
+    return block({
+      ...sizes,
+      dim,
+      norm,
+      normEps,
+      rope,
+      moe: isSparse ? mixtures : null,
+      residual: (2 * layers) ** -0.5,
+    });
   });
-  const last = normalization({ dim, kind: norm });
+  const last = normalization({ dim, kind: norm, eps: normEps });
   const head = linear({ in: dim, out: vocab, bias: false, initStd: 0.1 * dim ** -0.5 });
 
   const embed = (params: TransformerParams<P>, ids: Tensor, first?: Tensor): Tensor => {
@@ -252,6 +265,8 @@ function checkTransformer<P, R extends Routing>(options: TransformerOptions<P, R
     moeEvery: positiveInteger,
     activation: activationRule,
     norm: oneOf("layer", "rms"),
+    normEps: nonNegative,
+    qkNorm: flag,
     rope: {
       must: "true, false or a positive number",
       holds: (value) => typeof value === "boolean" || (value as number) > 0,
@@ -264,9 +279,11 @@ function checkTransformer<P, R extends Routing>(options: TransformerOptions<P, R
     moeEvery = 1,
     activation = "relu",
     norm = "rms",
+    normEps = 1e-5,
+    qkNorm = false,
     tie = false,
     rope = true,
   } = options;
   const base = rope === true ? 10_000 : rope === false ? undefined : rope;
-  return { ...options, kvHeads, moeEvery, activation, norm, tie, rope: base } as const;
+  return { ...options, kvHeads, moeEvery, activation, norm, normEps, qkNorm, tie, rope: base } as const;
 }

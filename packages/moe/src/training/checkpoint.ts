@@ -1,7 +1,8 @@
 import { ConfigError, FormatError, tensor, type Tensor } from "@switchyard/tensor";
 import { treeFlatten, treePaths, treeUnflatten, type TreeStructure } from "@switchyard/autograd";
 import { describe } from "@switchyard/tensor/graph";
-import { bytesOfSource, decodeSafetensors, onHost, type ByteSource, type HostTensor } from "../interop/safetensors.ts";
+import { readAll, type ByteSource } from "../interop/byteSource.ts";
+import { decodeSafetensors, onHost, type HostTensor } from "../interop/safetensors.ts";
 import * as files from "#files";
 import { isCheckpoint, readPart, writeCheckpoint, type Constants, type Part } from "./checkpointFiles.ts";
 import { readNewest } from "./history.ts";
@@ -40,7 +41,7 @@ export async function saveCheckpoint(dir: string, params: unknown, training?: un
  */
 export async function loadCheckpoint<P>(source: ByteSource, like: P): Promise<P> {
   if (typeof source !== "string" || source.endsWith(".safetensors")) {
-    const { bytes, name } = await bytesOfSource(source);
+    const { bytes, name } = await readAll(source);
     return fill(like, decodeSafetensors(bytes, name).tensors, {}, name);
   }
   return readNewest(source, (dir) => loadPart(dir, "model", like));

@@ -11,6 +11,8 @@ export interface ModelSizes {
   readonly context: number;
   readonly experts: number;
   readonly k: number;
+  /** Of experts: `relu` with biases, or `swiglu` without, as in Mixtral. */
+  readonly activation: "relu" | "swiglu";
 }
 
 /** How the learning rate goes on after it has risen: as it is, or down to nothing by a straight line or half a cosine. */

@@ -55,7 +55,7 @@ describe("switchyard train", () => {
     expect(out).toMatch(/step 3\/3 {2}loss \d\.\d{3} {2}held-out \d\.\d{3} {2}\S+ tokens\/s {2}0s left/);
     expect(out).toMatch(/layer 1 {2}% of tokens by expert( +\d+){3} {2}CV² \d\.\d{3}/);
     expect(out).toMatch(
-      /held-out loss \d\.\d{3} nats per character: .*\n\(unigram \d\.\d{3}, bigram \d\.\d{3}; judged by/,
+      /held-out loss \d\.\d{3} nats per character: .*\nperplexity \d+\.\d\d, \d\.\d{3} bits per byte, \S+ % of characters foretold\n\(unigram \d\.\d{3}, bigram \d\.\d{3}; judged by/,
     );
     expect(await readdir(join(dir, "runs", "1"))).toEqual(
       expect.arrayContaining(["metrics.jsonl", "run.json", "samples.jsonl", "step-2", "step-3"]),
@@ -90,6 +90,27 @@ describe("switchyard train", () => {
     expect(unigram).toBeGreaterThan(bigram);
     const lines = out.split("\n");
     expect(lines.find((line) => line.startsWith("held-out loss"))).toContain(`held-out loss ${heldOut.toFixed(3)} `);
+  });
+
+  test("with --profile, tells first where the time of a step goes, and trains as it would without", async () => {
+    const options = ["train", ...small, "--steps", "1", "--json"];
+    const [plain, profiled] = await Promise.all([switchyard(...options), switchyard(...options, "--profile")]);
+    const events = profiled.out.trim().split("\n");
+    const { event, kernels } = JSON.parse(events[1]) as { event: string; kernels: { name: string; ms: number }[] };
+    expect(event).toBe("profile");
+    expect(kernels.find(({ name }) => name === "groupedMatmul")!.ms).toBeGreaterThan(0);
+    const progress = (line: string): unknown => ({
+      ...(JSON.parse(line) as object),
+      tokensPerSecond: 0,
+      secondsLeft: 0,
+    });
+    const steps = (out: string): unknown[] =>
+      out
+        .trim()
+        .split("\n")
+        .filter((line) => line.includes("progress"))
+        .map(progress);
+    expect(steps(profiled.out)).toEqual(steps(plain.out));
   });
 
   test("with --json, every line is an object, and a seed decides the numbers", async () => {
@@ -184,6 +205,22 @@ describe("switchyard train --config", () => {
   });
 });
 
+describe("switchyard export", () => {
+  test("writes a run as a Mixtral, which import reads and sample goes on with, to the same text", async () => {
+    const trained = await switchyard("train", ...small, "--activation", "swiglu", "--steps", "2", "--json");
+    const { run } = JSON.parse(trained.out.split("\n")[0]) as { run: string };
+    expect((await switchyard("export", "hf", "--run", run)).out).toMatch(
+      /^hf holds .* as MixtralForCausalLM, in F32\n$/,
+    );
+    const imported = await switchyard("import", "hf", "--to", "copy", "--json");
+    expect(JSON.parse(imported.out)).toMatchObject({ kind: "mixtral", layers: 2, context: 8, to: "copy" });
+    expect(await readdir(join(dir, "copy"))).toContain("model.safetensors");
+    const sample = ["--prompt", "It was", "--tokens", "20", "--temperature", "0"];
+    const [here, there] = await Promise.all([run, "hf"].map((at) => switchyard("sample", "--run", at, ...sample)));
+    expect(there).toEqual(here);
+  });
+});
+
 describe("bad input is one line, an exit code, and nothing written", () => {
   const home = process.cwd();
   afterAll(() => process.chdir(home));
@@ -244,6 +281,13 @@ describe("bad input is one line, an exit code, and nothing written", () => {
       /wrong\.json: steps cannot be "many": It must be an integer/,
       ["train", "--config", "wrong.json"],
     ],
+    [
+      "a run with no place in the layout",
+      1,
+      /has experts of relu with biases.*--activation swiglu/,
+      ["export", "hf2", "--run", "runs/1"],
+    ],
+    ["a directory of no model", 1, /cannot read .*config\.json/, ["import", "none"]],
     ["an empty prompt", 2, /must not be empty/, ["sample", "--prompt", ""]],
   ])("%s", async (_, code, message, args) => {
     const before = await readdir(join(dir, "runs"));
@@ -265,7 +309,7 @@ describe("switchyard", () => {
   test("without a command, or asked for help, lists its commands", async () => {
     const [plain, help] = await Promise.all([switchyard(), switchyard("--help")]);
     expect(help.code).toBe(0);
-    for (const name of ["train", "sample", "eval", "devices"])
+    for (const name of ["train", "sample", "eval", "report", "import", "export", "devices"])
       expect(help.out).toMatch(new RegExp(`^ {2}${name}\\b`, "m"));
     expect([plain.out, plain.code]).toEqual([help.out, 0]);
   });
@@ -284,6 +328,32 @@ describe("switchyard", () => {
       .map((line) => JSON.parse(line) as { name: string; isDefault: boolean; reason?: string });
     expect(list.map((d) => d.name)).toEqual(["cpu", "wasm", "webgpu"]);
     expect(list[0]).toMatchObject({ isDefault: true, dtypes: expect.arrayContaining(["f32"]) as unknown });
+  });
+
+  test("several runs are judged side by side, the best first", async () => {
+    const { code, out } = await switchyard("eval", "runs/1", "runs/2", "--device", "cpu");
+    expect(code).toBe(0);
+    const [head, ...rows] = out.trim().split("\n");
+    expect(head).toMatch(/^run +nats\/character +perplexity +bits\/byte +accuracy$/);
+    const losses = rows.map((row) => Number(row.split(/ +/)[1]));
+    expect(losses.length).toBe(2);
+    expect(losses[0]).toBeLessThanOrEqual(losses[1]);
+  });
+
+  test("report writes a page about a run, with what its experts read", async () => {
+    const { code, err, out } = await switchyard("report", "runs/1", "--device", "cpu", "--json");
+    expect([code, err]).toEqual([0, ""]);
+    const { out: file } = JSON.parse(out) as { out: string };
+    const page = await readFile(join(dir, file), "utf8");
+    for (const heading of [
+      "Learning",
+      "Routing",
+      "Which expert reads what",
+      "Speed",
+      "What it writes",
+      "Configuration",
+    ])
+      expect(page).toContain(`<h2>${heading}</h2>`);
   });
 
   test("a text that has changed since is no text to judge by", async () => {

@@ -1,11 +1,19 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fc, test as property } from "@fast-check/vitest";
 import { ConfigError, FormatError, init, tensor, type DType, type TypedArray } from "@switchyard/tensor";
 import { loadSafetensors, saveSafetensors } from "@switchyard/moe";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { decodeSafetensors, encodeSafetensors, type HostTensor } from "../../src/interop/safetensors.ts";
+import type { FloatFormat } from "../../src/interop/elementTypes.ts";
+import {
+  decodeSafetensors,
+  encodeSafetensors,
+  openSafetensors,
+  type HostTensor,
+} from "../../src/interop/safetensors.ts";
+import { fuzz } from "./fuzz.ts";
 
 let dir: string;
 beforeAll(async () => {
@@ -32,6 +40,12 @@ function fileOf(header: unknown, body: Uint8Array | number[] = []): Uint8Array {
   new DataView(out.buffer).setBigUint64(0, BigInt(json.length), true);
   out.set(json, 8);
   out.set(body, 8 + json.length);
+  return out;
+}
+/** Says that its header has more bytes than the format allows, and has them. */
+function hugeHeader(): Uint8Array {
+  const out = new Uint8Array(8 + 100_000_001);
+  new DataView(out.buffer).setBigUint64(0, 100_000_001n, true);
   return out;
 }
 const entry = (dtype: string, shape: number[], begin: number, end: number) => ({
@@ -89,6 +103,124 @@ describe("safetensors", () => {
     expect([...tensors.get("brain")!.data]).toEqual([1, -2, Infinity, 0.333984375]);
   });
 
+  test("integers of 8, 16 and 64 bits are read as 32", () => {
+    const body = [
+      ...new Uint8Array(BigInt64Array.of(-(2n ** 31n), 2n ** 31n - 1n).buffer),
+      ...new Uint8Array(BigUint64Array.of(2n ** 32n - 1n).buffer),
+      ...new Uint8Array(Int16Array.of(-32768).buffer),
+      ...new Uint8Array(Uint16Array.of(65535).buffer),
+      0x80,
+      0xff,
+    ];
+    const { tensors } = decodeSafetensors(
+      fileOf(
+        {
+          i64: entry("I64", [2], 0, 16),
+          u64: entry("U64", [1], 16, 24),
+          i16: entry("I16", [1], 24, 26),
+          u16: entry("U16", [1], 26, 28),
+          i8: entry("I8", [1], 28, 29),
+          u8: entry("U8", [], 29, 30),
+        },
+        body,
+      ),
+      "test",
+    );
+    const read = Object.fromEntries([...tensors].map(([name, { dtype, data }]) => [name, [dtype, ...data]]));
+    expect(read).toEqual({
+      i64: ["i32", -(2 ** 31), 2 ** 31 - 1],
+      u64: ["u32", 2 ** 32 - 1],
+      i16: ["i32", -32768],
+      u16: ["u32", 65535],
+      i8: ["i32", -128],
+      u8: ["u32", 255],
+    });
+  });
+
+  property.prop([fc.float32Array({ maxLength: 20 })])(
+    "floats written as halves are the nearest, ties to even",
+    (data) => {
+      const round = (floats: FloatFormat, values: Float32Array) => {
+        const tensors = new Map<string, HostTensor>([["x", { dtype: "f32", shape: [values.length], data: values }]]);
+        return [...decodeSafetensors(encodeSafetensors(tensors, {}, floats), "test").tensors.get("x")!.data];
+      };
+      const nearestBrain = (x: number) => {
+        // Two neighbours: the upper half of the bits, and the next one away from zero.
+        const bits = new Uint32Array(Float32Array.of(x).buffer)[0];
+        const value = (upper: number) => new Float32Array(Uint32Array.of(upper << 16).buffer)[0];
+        const [low, high] = [bits >>> 16, (bits >>> 16) + 1];
+        const over = (bits & 0xffff) - 0x8000;
+        return Number.isNaN(x) ? NaN : value(over > 0 || (over === 0 && low % 2 === 1) ? high : low);
+      };
+      expect(round("F16", data)).toEqual([...new Float16Array(data)]);
+      expect(round("BF16", data)).toEqual(Array.from(data, nearestBrain));
+    },
+  );
+
+  test("halves at the edges: subnormal, the largest, what rounds to infinity, and back again", () => {
+    const all = Uint16Array.from({ length: 65536 }, (_, i) => i);
+    const { data } = decodeSafetensors(
+      fileOf({ x: entry("F16", [65536], 0, 131072) }, new Uint8Array(all.buffer)),
+      "test",
+    ).tensors.get("x")!;
+    const tensors = new Map<string, HostTensor>([["x", { dtype: "f32", shape: [65536], data }]]);
+    const again = encodeSafetensors(tensors, {}, "F16").slice(-131072);
+    const isNan = (bits: number) => (bits & 0x7fff) > 0x7c00;
+    expect(new Uint16Array(again.buffer).filter((bits, i) => bits !== i && !isNan(i))).toEqual(new Uint16Array());
+    const edges = Float32Array.of(65504, 65519.996, 65520, 2 ** -25, 2 ** -25 * 1.0001, 2 ** -14 - 2 ** -26);
+    expect([...new Float16Array(edges)]).toEqual([65504, 65504, Infinity, 0, 2 ** -24, 2 ** -14]);
+  });
+
+  test("a file is read by range: of a tensor not asked for, nothing but the header", async () => {
+    const asked: [number, number][] = [];
+    const blob = new Blob([
+      fileOf({ a: entry("U8", [4], 0, 4), b: entry("U8", [4], 4, 8) }, [1, 2, 3, 4, 5, 6, 7, 8]) as BlobPart,
+    ]);
+    const slice = blob.slice.bind(blob);
+    blob.slice = (begin = 0, end = 0) => (asked.push([begin, end]), slice(begin, end));
+    const opened = await openSafetensors(blob);
+    expect([...opened.entries.keys()]).toEqual(["a", "b"]);
+    expect([...(await opened.read("b")).data]).toEqual([5, 6, 7, 8]);
+    const size = blob.size;
+    expect(asked).toEqual([
+      [0, 8],
+      [8, size - 8],
+      [size - 4, size],
+    ]);
+  });
+
+  test("a server that gives ranges is asked for them, another for all", async () => {
+    const bytes = fileOf({ a: entry("U8", [4], 0, 4), b: entry("U8", [4], 4, 8) }, [1, 2, 3, 4, 5, 6, 7, 8]);
+    for (const ranges of [true, false]) {
+      let sent = 0;
+      const server = createServer((request, response) => {
+        response.setHeader("content-length", bytes.length);
+        if (ranges) response.setHeader("accept-ranges", "bytes");
+        if (request.method === "HEAD") return response.end();
+        const [, begin, end] = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? "") ?? [];
+        const part = ranges && begin ? bytes.subarray(Number(begin), Number(end) + 1) : bytes;
+        response.setHeader("content-length", part.length);
+        response.statusCode = part === bytes ? 200 : 206;
+        sent += part.length;
+        response.end(part);
+      });
+      await new Promise<void>((resolve) => server.listen(0, resolve));
+      const url = new URL(`http://localhost:${(server.address() as { port: number }).port}/x.safetensors`);
+      const opened = await openSafetensors(url);
+      expect([...(await opened.read("b")).data]).toEqual([5, 6, 7, 8]);
+      expect(sent).toBe(ranges ? bytes.length - 4 : bytes.length);
+      server.close();
+    }
+  });
+
+  test("files made to be wrong are refused with a FormatError, and nothing else happens", async () => {
+    const inputs = process.env.SWITCHYARD_DEEP ? 100_000 : 3_000;
+    const { sound, refused, slowest } = await fuzz(inputs, 1);
+    expect(sound + refused).toBe(inputs);
+    expect(Math.min(sound, refused)).toBeGreaterThan(inputs / 10); // neither side is idle
+    expect(slowest).toBeLessThan(1000);
+  });
+
   test.each<[string, Uint8Array, RegExp]>([
     ["too few bytes", Uint8Array.of(1, 2, 3), /3 bytes are too few/],
     ["a header longer than the file", fileOf("{}").subarray(0, 9), /the header would have 2 bytes of 1/],
@@ -106,6 +238,15 @@ describe("safetensors", () => {
       fileOf({ a: entry("BOOL", [2], 0, 2), b: entry("BOOL", [1], 1, 2) }, [0, 0]),
       /begins at 1, not at 2/,
     ],
+    ["a tensor given twice", fileOf('{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":1}'), /has "a" twice/],
+    ["a key of an entry given twice", fileOf('{"a":{"dtype":"U8","dtype":"I8"}}'), /has "dtype" twice/],
+    ["a header longer than the format allows", hugeHeader(), /at most 100000000 are allowed/],
+    [
+      "an integer beyond 32 bits",
+      fileOf({ a: entry("I64", [1], 0, 8) }, [0, 0, 0, 0, 1, 0, 0, 0]),
+      /element 4294967296/,
+    ],
+    ["a negative integer of no sign", fileOf({ a: entry("I64", [1], 0, 8) }, [0, 0, 0, 128, 0, 0, 0, 0]), /2147483648/],
     ["metadata that is no string", fileOf({ __metadata__: { a: 1 } }), /__metadata__ must hold strings/],
   ])("%s is a FormatError", (_, bytes, message) => {
     const read = () => decodeSafetensors(bytes, "x.safetensors");

@@ -1,7 +1,7 @@
 import { argMax, ConfigError, init, memory, random, realize, tensor, type Tensor } from "@switchyard/tensor";
-import { generate, transformer, type GenerateOptions, type LanguageModel } from "@switchyard/moe";
+import { generate, generateBatch, transformer, type GenerateOptions, type LanguageModel } from "@switchyard/moe";
 import { beforeAll, describe, expect, test } from "vitest";
-import { sampleToken } from "../../src/models/generate.ts";
+import { sampleToken } from "../../src/models/sampling.ts";
 
 const model = transformer({ vocab: 7, dim: 8, layers: 1, heads: 2, hidden: 8, context: 8, moe: { experts: 3, k: 1 } });
 let params: ReturnType<typeof model.init>;
@@ -74,6 +74,7 @@ describe("generate", () => {
     ["no key to draw with", { key: undefined }, /needs a key/],
     ["a negative temperature", { temperature: -1 }, /temperature must be a number of at least 0/],
     ["a top-p above 1", { topP: 1.5 }, /topP must be a number above 0, up to 1/],
+    ["a penalty that rewards", { repetitionPenalty: 0.5 }, /repetitionPenalty must be a number of at least 1/],
     ["an unknown option", { beams: 3 } as never, /unknown option "beams"/],
   ])("%s is a ConfigError at once", (_, options, message) => {
     const act = () => generate(model, params, { prompt: [1], maxTokens: 1, key: random.key(0), ...options });
@@ -105,6 +106,54 @@ describe("generate", () => {
   });
 });
 
+describe("generateBatch", () => {
+  const prompts = [[1, 2, 3, 4], [5], [6, 0]];
+  const columns = async (options: object) => {
+    const steps = await Array.fromAsync(generateBatch(model, params, { prompts, maxTokens: 12, ...options }));
+    return prompts.map((_, b) => steps.flatMap((step) => step[b] ?? []));
+  };
+
+  test("each row is what its prompt alone becomes, beyond the context too", async () => {
+    const alone = prompts.map((prompt) => collect({ prompt, maxTokens: 12, temperature: 0 }));
+    expect(await columns({ temperature: 0 })).toEqual(await Promise.all(alone));
+  });
+
+  test("each row draws with a key of its own: the fold of the key and the row", async () => {
+    const key = random.key(4);
+    const sampling = { topK: 5, topP: 0.9, repetitionPenalty: 1.3 };
+    const alone = prompts.map((prompt, row) =>
+      collect({ prompt, maxTokens: 12, key: random.fold(key, row), ...sampling }),
+    );
+    expect(await columns({ key, ...sampling })).toEqual(await Promise.all(alone));
+  });
+
+  test("a row that is still being read, or has its tokens, gives null", async () => {
+    const steps = await Array.fromAsync(
+      generateBatch(model, params, { prompts: [[1, 2, 3], [4]], maxTokens: 2, temperature: 0 }),
+    );
+    expect(steps.map((step) => step.map((id) => id !== null))).toEqual([
+      [false, true],
+      [false, true],
+      [true, false],
+      [true, false],
+    ]);
+  });
+
+  test("holds no memory once it ends", async () => {
+    await columns({ temperature: 0 });
+    const before = memory().liveTensors;
+    await columns({ key: random.key(1), repetitionPenalty: 2 });
+    expect(memory().liveTensors).toBeLessThanOrEqual(before + 1); // the key
+  });
+
+  test("no prompts, or an empty one, is a ConfigError at once", () => {
+    for (const wrong of [[], [[1], []]])
+      expect(() => generateBatch(model, params, { prompts: wrong, maxTokens: 1 })).toThrow(
+        /prompts must be an array of at least one prompt/,
+      );
+  });
+});
+
 describe("sampleToken", () => {
   const logits = () => tensor([0, 3, 1, 2.9, -4]);
   const drawn = async (options: object) => {
@@ -122,6 +171,15 @@ describe("sampleToken", () => {
   test("top-p draws from the fewest that together have p", async () => {
     expect(await drawn({ topP: 0.3 })).toEqual([1]);
     expect(await drawn({ topP: 0.6 })).toEqual([1, 3]);
+  });
+  test("the penalty divides what is above 0 and multiplies what is below, of tokens seen", async () => {
+    const seen = tensor([false, true, false, false, true]);
+    const likeliest = (repetitionPenalty: number) =>
+      sampleToken(logits(), { temperature: 0, repetitionPenalty }, undefined, seen).item();
+    expect([await likeliest(1), await likeliest(1.02), await likeliest(1.05)]).toEqual([1, 1, 3]);
+    const low = tensor([-3, -4, -3.5]);
+    const options = { temperature: 0, repetitionPenalty: 1.2 };
+    expect(await sampleToken(low, options, undefined, tensor([true, false, false])).item()).toBe(2);
   });
   test("draws each token as often as softmax says", async () => {
     const counts = [0, 0, 0];

@@ -1,5 +1,6 @@
 import { aboutTimes } from "../../training/aboutTimes.ts";
 import type { Judgement } from "../judge.ts";
+import { describeProfile } from "./kernels.ts";
 import type { Progress, TrainEvent, TrainReporter } from "./events.ts";
 
 const nats = (x: number): string => x.toFixed(3);
@@ -16,7 +17,8 @@ export function quantity(n: number): string {
   return n < 1e6 ? `${(n / 1e3).toFixed(1)}k` : `${(n / 1e6).toFixed(1)}M`;
 }
 
-export function describeJudgement({ heldOut, characters, unigram, bigram }: Judgement): string {
+export function describeJudgement(judgement: Judgement): string {
+  const { heldOut, characters, unigram, bigram, perplexity, bitsPerByte, accuracy } = judgement;
   const verdict =
     heldOut < bigram
       ? "below what a table of pairs of characters could reach"
@@ -25,6 +27,7 @@ export function describeJudgement({ heldOut, characters, unigram, bigram }: Judg
         : "no better than counting characters";
   return [
     `held-out loss ${nats(heldOut)} nats per character: ${verdict}`,
+    `perplexity ${perplexity.toFixed(2)}, ${bitsPerByte.toFixed(3)} bits per byte, ${(100 * accuracy).toFixed(1)} % of characters foretold`,
     `(unigram ${nats(unigram)}, bigram ${nats(bigram)}; judged by ${quantity(characters)} characters)`,
   ].join("\n");
 }
@@ -32,6 +35,13 @@ export function describeJudgement({ heldOut, characters, unigram, bigram }: Judg
 export function describeProgress({ step, steps, loss, heldOut, tokensPerSecond, secondsLeft }: Progress): string {
   const held = heldOut === undefined ? "" : `  held-out ${nats(heldOut)}`;
   return `step ${step}/${steps}  loss ${nats(loss)}${held}  ${quantity(tokensPerSecond)} tokens/s  ${duration(secondsLeft)} left`;
+}
+
+/** Rows in columns, the first to the left, the others to the right. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
+  const cell = (text: string, i: number): string => (i === 0 ? text.padEnd(widths[i]) : text.padStart(widths[i]));
+  return rows.map((row) => row.map(cell).join("  ").trimEnd()).join("\n");
 }
 
 /** Everything but progress, as lines of text. */
@@ -45,6 +55,8 @@ export function describeEvent(event: Exclude<TrainEvent, Progress>): string {
       ].join("\n");
     case "sample":
       return `${event.when} training: ${JSON.stringify(event.prompt)} goes on\n${indented(event.text)}`;
+    case "profile":
+      return describeProfile(event);
     case "stopped":
       return `stopped after step ${event.step} of ${event.steps}; go on with: switchyard train --resume ${event.run}`;
     case "end":

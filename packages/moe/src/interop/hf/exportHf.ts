@@ -1,0 +1,80 @@
+import { ConfigError, type Tensor } from "@switchyard/tensor";
+import { treeLeaves, treePaths } from "@switchyard/autograd";
+import { describe, oneOf, positiveInteger, checkOptions, sameShape } from "@switchyard/tensor/graph";
+import type { FloatFormat } from "../elementTypes.ts";
+import { onHost, type HostTensor } from "../safetensors.ts";
+import { encodeShards } from "../shards.ts";
+import { scattered, shapeOf, type Binding } from "./bindings.ts";
+import { configText, type HfConfig } from "./config.ts";
+import { decoderBindings, familyOf, sizesOf, type HfParams } from "./decoder.ts";
+import type { HfTokenizer } from "./tokenizer.ts";
+import * as files from "#files";
+
+export interface ExportableHf {
+  readonly params: HfParams;
+  /** `importHf`'s, or `hfConfig`'s. */
+  readonly config: HfConfig;
+  readonly tokenizer?: Pick<HfTokenizer, "files">;
+}
+
+export interface ExportHfOptions {
+  /** How floats are written; `F32` by default. */
+  readonly floats?: FloatFormat;
+  /** The most bytes of a file, 5 GB by default; a tensor above that has one to itself. */
+  readonly shardBytes?: number;
+}
+
+/**
+ * Writes a model as Hugging Face's transformers, and what reads its files, opens it: `config.json`, safetensors, and the tokenizer. The
+ * directory is there whole or not at all; one that is there already is replaced if it holds a model.
+ *
+ * @throws {ConfigError} if the parameters are not those of a model of the config, or something that is no model is in the way.
+ */
+export async function exportHf(dir: string, exported: ExportableHf, options: ExportHfOptions = {}): Promise<void> {
+  checkOptions("exportHf", options, { floats: oneOf("F32", "F16", "BF16"), shardBytes: positiveInteger });
+  const { floats = "F32", shardBytes = 5e9 } = options;
+  const { params, config, tokenizer } = exported;
+  await checkTarget(dir);
+  const bindings = decoderBindings(familyOf(config, "exportHf"), sizesOf(config, "exportHf"));
+  const host = await onHost(boundTensors(params, bindings));
+  const tensors = new Map<string, HostTensor>(
+    bindings.flatMap((binding) => scattered(binding, host.get(binding.path)!)),
+  );
+  const dtype = { F32: "float32", F16: "float16", BF16: "bfloat16" }[floats];
+  const texts = [
+    ["config.json", configText({ ...config, dtype, torch_dtype: dtype })],
+    ...Object.entries(tokenizer?.files ?? {}).map(([name, value]) => [name, `${JSON.stringify(value, null, 2)}\n`]),
+  ];
+  const encoded = texts.map(([name, text]) => [name, new TextEncoder().encode(text)] as const);
+  await files.writeDirectoryAtomically(
+    dir,
+    new Map([...encoded, ...encodeShards(tensors, { floats, limit: shardBytes })]),
+  );
+}
+
+async function checkTarget(dir: string): Promise<void> {
+  const names = await files.listDirectory(dir);
+  if (names.length > 0 && !names.includes("config.json"))
+    throw new ConfigError(`exportHf: ${dir} holds something that is no model; give another directory`);
+}
+
+/** The parameters by path, all of them and no others than the bindings ask for. */
+function boundTensors(params: HfParams, bindings: readonly Binding[]): [string, Tensor][] {
+  const leaves = treeLeaves(params);
+  const named = new Map(treePaths(params).map((path, i) => [path, leaves[i]]));
+  for (const binding of bindings) {
+    const found = named.get(binding.path);
+    const wanted = `f32[${shapeOf(binding)}]`;
+    if (!found || !sameShape(found.shape, shapeOf(binding)) || found.dtype !== "f32")
+      throw new ConfigError(
+        `exportHf: ${binding.path} must be ${wanted} for this config, but ${found ? `is ${describe(found)}` : "is not there"}`,
+      );
+  }
+  const bound = new Set(bindings.map(({ path }) => path));
+  const rest = [...named.keys()].find((path) => !bound.has(path));
+  if (rest !== undefined)
+    throw new ConfigError(
+      `exportHf: the layout has no place for ${rest}; export a model with swiglu experts without biases, and a router of one gate`,
+    );
+  return [...named];
+}

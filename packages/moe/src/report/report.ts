@@ -1,0 +1,19 @@
+import type { CloseLook } from "./closeLook.ts";
+
+export interface ReportOptions {
+  /** What the models themselves can tell, by the directory of their run. */
+  readonly looks?: ReadonlyMap<string, CloseLook>;
+}
+
+/**
+ * A page about runs: one HTML file that needs no network.
+ *
+ * @param dirs what `train` was given as `checkpoint.dir`; several are laid over each other.
+ * @throws {ConfigError} if a directory is none of a run.
+ */
+export async function report(dirs: readonly string[], { looks }: ReportOptions = {}): Promise<string> {
+  // Drawing is a library of its own, which nobody needs before.
+  const [{ readRuns }, { pageOf }] = await Promise.all([import("./runData.ts"), import("./page.ts")]);
+  const runs = await readRuns(dirs);
+  return pageOf(runs.map((run, i) => ({ ...run, look: looks?.get(dirs[i]) })));
+}

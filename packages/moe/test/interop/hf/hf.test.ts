@@ -1,0 +1,222 @@
+import { execFile } from "node:child_process";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { ConfigError, DeviceError, FormatError, init, random, tensor } from "@switchyard/tensor";
+import { exportHf, generate, hfConfig, importHf, loadSafetensors, transformer } from "@switchyard/moe";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+
+const here = fileURLToPath(new URL("./", import.meta.url));
+/** A Python that has transformers, if there is one: SWITCHYARD_PYTHON, or python3. */
+const python = process.env.SWITCHYARD_PYTHON ?? "python3";
+const hasTransformers = await promisify(execFile)(python, [
+  "-c",
+  "import importlib.util as u, sys; sys.exit(not (u.find_spec('transformers') and u.find_spec('torch')))",
+]).then(
+  () => true,
+  () => false,
+);
+
+let dir: string;
+beforeAll(() => init("wasm"));
+beforeEach(async () => void (dir = await mkdtemp(join(tmpdir(), "switchyard-"))));
+afterEach(() => rm(dir, { recursive: true }));
+
+const json = async <T>(...path: string[]): Promise<T> => JSON.parse(await readFile(join(...path), "utf8")) as T;
+const flat = (nested: unknown): number[] => (nested as number[][][]).flat(2);
+
+/** The largest difference between logits here and there, and what is allowed. */
+async function expectLogits(from: string, wanted: number[]): Promise<void> {
+  const { model, params } = await importHf(from);
+  const { input_ids: ids } = await json<{ input_ids: number[][] }>(from, "tokens.json");
+  const logits = [...(await model.apply(params, tensor(ids, { dtype: "i32" })).logits.data())];
+  expect(logits.length).toBe(wanted.length);
+  const worst = Math.max(...logits.map((x, i) => Math.abs(x - wanted[i])));
+  expect(worst).toBeLessThan(1e-4);
+}
+
+describe.each(["mixtral", "olmoe"])("a model of %s", (name) => {
+  test("has the logits here that it has in transformers", async () => {
+    await expectLogits(join(here, name), flat(await json(here, name, "logits.json")));
+  });
+
+  test("exported again, is the same file, tensor by tensor", async () => {
+    const from = await importHf(join(here, name));
+    await exportHf(join(dir, "a"), from);
+    const again = await importHf(join(dir, "a"));
+    expect(again.config).toMatchObject({ ...from.config, dtype: "float32" });
+    expect(await loadAll(join(dir, "a"))).toEqual(await loadAll(join(here, name)));
+  });
+
+  test("in several files of bfloat16 is the same but for the rounding", async () => {
+    const from = await importHf(join(here, name));
+    await exportHf(join(dir, "a"), from, { floats: "BF16", shardBytes: 10_000 });
+    const { params } = await importHf(join(dir, "a"));
+    const [wide, narrow] = await Promise.all([from, { params }].map(async (m) => m.params.embedding.table.data()));
+    for (const [i, x] of wide.entries()) expect(Math.abs(narrow[i] - x)).toBeLessThanOrEqual(2 ** -8 * Math.abs(x));
+  });
+
+  test.runIf(hasTransformers)(
+    "exported, is opened by transformers and has there the logits that it has here",
+    async () => {
+      const from = await importHf(join(here, name));
+      // Other weights than the file's, so that nothing but the exported file can be right.
+      const params = from.model.init(random.key(3));
+      const at = join(dir, "a");
+      await exportHf(at, { ...from, params });
+      await cp(join(here, name, "tokens.json"), join(at, "tokens.json"));
+      const { stdout } = await promisify(execFile)(python, [join(here, "models.py"), "logits", at]);
+      await expectLogits(at, flat(JSON.parse(stdout)));
+    },
+    120_000,
+  );
+});
+
+/** Shape and elements of each tensor of a file, by name. */
+const loadAll = async (at: string) => {
+  const tensors = await loadSafetensors(join(at, "model.safetensors"));
+  const read = Object.entries(tensors).map(async ([key, t]) => [key, [t.shape, ...(await t.data())]] as const);
+  return Object.fromEntries(await Promise.all(read));
+};
+
+describe("importHf", () => {
+  test("reads the tokenizer, which has the ids of the one in Python", async () => {
+    const { tokenizer } = await importHf(join(here, "olmoe"));
+    for (const { text, ids } of await json<{ text: string; ids: number[] }[]>(here, "olmoe", "texts.json")) {
+      expect(tokenizer.encode(text)).toEqual(ids);
+      expect(tokenizer.decode(ids)).toBe(text);
+    }
+  });
+
+  test("a model without a tokenizer goes on with token ids, and says so if it is given text", async () => {
+    const { model, params, tokenizer } = await importHf(join(here, "mixtral"));
+    expect(
+      (await Array.fromAsync(generate(model, params, { prompt: [3, 4], maxTokens: 5, temperature: 0 }))).length,
+    ).toBe(5);
+    expect(() => tokenizer.encode("Call me")).toThrow(/mixtral has no tokenizer\.json/);
+  });
+
+  test("what cannot fit on the device is a DeviceError before any tensor is looked for", async () => {
+    const config = await json<object>(here, "mixtral", "config.json");
+    const large = { ...config, hidden_size: 4096, intermediate_size: 14336, num_hidden_layers: 32 };
+    const heads = { num_attention_heads: 32, num_key_value_heads: 8 };
+    await writeFile(
+      join(dir, "config.json"),
+      JSON.stringify({ ...large, ...heads, vocab_size: 32000, num_local_experts: 8 }),
+    );
+    await expect(importHf(dir)).rejects.toThrow(DeviceError);
+    await expect(importHf(dir)).rejects.toThrow(/parameters of 174\.0 GiB as f32, but wasm addresses 4\.0 GiB/);
+  });
+
+  test.each<[string, object | string, typeof FormatError | typeof ConfigError, RegExp]>([
+    ["a config that is not JSON", "{", FormatError, /no config\.json of a model/],
+    [
+      "a model of another kind",
+      { model_type: "llama" },
+      ConfigError,
+      /model_type "llama" is not built here; mixtral, olmoe/,
+    ],
+    ["a size that is missing", { hidden_size: undefined }, FormatError, /has no "hidden_size"/],
+    [
+      "a size that is none",
+      { num_hidden_layers: "2" },
+      FormatError,
+      /"num_hidden_layers" must be a positive integer, got "2"/,
+    ],
+    ["another activation", { hidden_act: "gelu" }, FormatError, /"hidden_act" is "gelu", which is not built here/],
+    ["a window", { sliding_window: 8 }, FormatError, /"sliding_window" is 8, which is not built here/],
+    ["stretched positions", { rope_parameters: { rope_type: "yarn" } }, FormatError, /"rope_type" is "yarn"/],
+    [
+      "more experts than the file has",
+      { num_local_experts: 5 },
+      FormatError,
+      /gate\.weight" is f32\[4,16\], but .* asks for f32\[5,16\]/,
+    ],
+    [
+      "more layers than the file has",
+      { num_hidden_layers: 3 },
+      FormatError,
+      /has no tensor "model\.layers\.2\.input_layernorm/,
+    ],
+    [
+      "another width",
+      { intermediate_size: 32 },
+      FormatError,
+      /w1\.weight" is f32\[24,16\], but .* asks for f32\[32,16\]/,
+    ],
+  ])("%s is refused", async (_, change, kind, message) => {
+    await cp(join(here, "mixtral"), dir, { recursive: true });
+    const config = typeof change === "string" ? change : { ...(await json<object>(dir, "config.json")), ...change };
+    await writeFile(join(dir, "config.json"), typeof config === "string" ? config : JSON.stringify(config));
+    await expect(importHf(dir)).rejects.toThrow(kind);
+    await expect(importHf(dir)).rejects.toThrow(message);
+  });
+});
+
+describe("exportHf", () => {
+  const sizes = {
+    vocab: 11,
+    dim: 8,
+    layers: 2,
+    heads: 2,
+    kvHeads: 1,
+    hidden: 12,
+    context: 16,
+    experts: 4,
+    k: 2,
+    renormalize: true,
+    rope: 10_000,
+    normEps: 1e-5,
+    tie: true,
+  };
+  const made = transformer({
+    vocab: 11,
+    dim: 8,
+    layers: 2,
+    heads: 2,
+    kvHeads: 1,
+    hidden: 12,
+    context: 16,
+    activation: "swiglu",
+    tie: true,
+    moe: { experts: 4, k: 2, bias: false },
+  });
+
+  test("a noisy router's noise is for training alone: without it, its model is one of Mixtral's", async () => {
+    const { router, ...rest } = made.init(random.key(0)).layers[0].moe!;
+    const params = made.init(random.key(0));
+    const layers = params.layers.map((layer) => ({
+      ...layer,
+      moe: { ...rest, ...layer.moe!, router: { gate: random.normal(random.key(2), router.gate.shape) } },
+    }));
+    await exportHf(dir, { params: { ...params, layers }, config: hfConfig("mixtral", sizes) });
+    const { model, params: again } = await importHf(dir);
+    const noisy = {
+      ...params,
+      layers: layers.map((l) => ({ ...l, moe: { ...l.moe, router: { ...l.moe.router, noise: router.noise } } })),
+    };
+    const tokens = tensor([[1, 2, 3, 4, 5]], { dtype: "i32" });
+    const [a, b] = await Promise.all([
+      model.apply(again, tokens).logits.data(),
+      made.apply(noisy, tokens).logits.data(),
+    ]);
+    expect(Math.max(...a.map((x, i) => Math.abs(x - b[i])))).toBeLessThan(1e-5);
+  });
+
+  test("parameters with no place in the layout are refused by name, and nothing is written", async () => {
+    const params = made.init(random.key(0));
+    const config = hfConfig("mixtral", sizes);
+    const at = join(dir, "a");
+    await expect(exportHf(at, { params, config })).rejects.toThrow(/no place for layers\.0\.moe\.router\.noise/);
+    await expect(exportHf(at, { params, config: hfConfig("mixtral", { ...sizes, hidden: 16 }) })).rejects.toThrow(
+      /layers\.0\.moe\.experts\.w1 must be f32\[4,8,16\] for this config, but is f32\[4,8,12\]/,
+    );
+    await expect(exportHf(at, { params, config: hfConfig("olmoe", sizes) })).rejects.toThrow(
+      /attention\.queryNorm\.scale must be f32\[8\] for this config, but is not there/,
+    );
+    await writeFile(join(dir, "thesis.txt"), "");
+    await expect(exportHf(dir, { params, config })).rejects.toThrow(/holds something that is no model/);
+  });
+});
