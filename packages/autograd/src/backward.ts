@@ -11,7 +11,7 @@ import {
   type AnyNode,
   type Provenance,
 } from "@switchyard/tensor/graph";
-import { besideEachOther } from "./beside.ts";
+import { besideEachOther } from "./besideEachOther.ts";
 import { createRecomputation, isCheckpoint } from "./recompute.ts";
 import { vjpRules } from "./rules/index.ts";
 import type { VjpRule } from "./rules/rule.ts";
