@@ -3,6 +3,7 @@ import { Option, type Command } from "commander";
 import { adamw, constant, cosine, linear, treeLeaves, treePaths, type Schedule } from "@switchyard/autograd";
 import { random, realize, version } from "@switchyard/tensor";
 import { fraction } from "@switchyard/tensor/graph";
+import { samplingFloor } from "../diagnostics/samplingFloor.ts";
 import { generate } from "../models/generate.ts";
 import type { TransformerLoss } from "../models/transformer.ts";
 import type { TokenRouting } from "../routing/routing.ts";
@@ -46,8 +47,8 @@ interface TrainCommandOptions
   readonly data?: string;
   readonly resume?: string;
   readonly config?: string;
-  readonly revectorize?: boolean;
   readonly profile?: boolean;
+  readonly revectorize?: boolean;
   readonly warmup?: number;
   readonly ema?: number;
   readonly evalEvery?: number;
@@ -92,8 +93,8 @@ export const trainCommand = (): Command =>
     )
     .option("--patience <n>", "stop after so many evaluations that are not the best", integer(1))
     .option("--keep <n>", "how many of the newest checkpoints to keep, beside the best", integer(1), 2)
-    .option("--revectorize", "compute with 256-bit vectors, on wasm where this engine has them")
     .option("--profile", "tell first where the time of a step goes, kernel by kernel")
+    .option("--revectorize", "compute with 256-bit vectors, on wasm where this engine has them")
     .option("--config <file>", 'take options from a JSON file, such as { "learningRate": 1e-3 }; others count more')
     .hook("preAction", (used) => readConfig(used))
     .action(trainRun);
@@ -181,7 +182,7 @@ async function newRun(options: TrainCommandOptions): Promise<Prepared> {
 
 /** A run takes its options from its directory: others would make it another run. */
 async function oldRun(dir: string, used: Command): Promise<Prepared> {
-  const free = new Set(["resume", "json", "device", "revectorize", "profile"]);
+  const free = new Set(["resume", "json", "device", "profile", "revectorize"]);
   const given = used.options.filter((o) => used.getOptionValueSource(o.attributeName()) === "cli");
   const wrong = given.find((o) => !free.has(o.attributeName()));
   if (wrong) throw new UsageError(`${wrong.long} cannot be given with --resume: a run keeps the options it began with`);
@@ -303,7 +304,7 @@ async function progressOf(
     (layer) => layer.reduce((sum, s) => sum + (s * layer.length - 1) ** 2, 0) / layer.length,
   );
   const [tokens, k] = aux.routings[0].experts.shape;
-  const cvSquaredByChance = (shares[0].length / k - 1) / tokens;
+  const cvSquaredByChance = samplingFloor({ tokens, experts: shares[0].length, k }) ** 2;
   return { event: "progress", step: step + 1, steps, loss, shares, cvSquared, cvSquaredByChance };
 }
 
