@@ -62,7 +62,7 @@ describe("views", () => {
 });
 
 describe("what was split", () => {
-  test.prop([of(fc.integer({ min: 3, max: 6 }), extent), fc.boolean()], few)(
+  test.prop([of(fc.integer({ min: 3, max: 6 }), extent), fc.boolean()])(
     "has the gradient of differences, whichever parts of it are used, overlapping ones too",
     (x, all) => {
       const third = Math.floor(x.shape[0] / 3);
