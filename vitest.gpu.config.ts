@@ -8,6 +8,7 @@ import shared from "./vitest.config.ts";
 const gpu = defineConfig({
   test: {
     env: { SWITCHYARD_DEVICES: "webgpu" },
+    setupFiles: ["packages/tensor/test/backend/webgpu/kernelsOf.ts"],
     maxWorkers: 1,
     testTimeout: 300_000,
   },

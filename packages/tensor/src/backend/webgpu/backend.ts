@@ -163,6 +163,7 @@ class WebgpuBackend implements Backend {
       const { maxComputeWorkgroupStorageSize, minUniformBufferOffsetAlignment } = this.#device.limits;
       const program = makeProgram(plan, {
         workgroupBytes: maxComputeWorkgroupStorageSize,
+        serial: this.#open.adapter.info.isFallbackAdapter,
         alignment: minUniformBufferOffsetAlignment,
       });
       const pipelines = program.dispatches.map((dispatch) => this.#pipelines.get(dispatch));
