@@ -1,5 +1,6 @@
 import { profile, random, realize, tensor, type Tensor } from "@switchyard/tensor";
 import { adamw, gradParts, valueAndGrad } from "@switchyard/autograd";
+import { doctor } from "../diagnostics/doctor/doctor.ts";
 import type { CloseLook, RouterPart } from "../report/closeLook.ts";
 import { randomBatches, type TextBatch } from "../text/batches.ts";
 import { textEntropies } from "../text/entropy.ts";
@@ -14,6 +15,7 @@ export async function lookAt(dir: string, device: string, seed: number): Promise
     entropies: textEntropies(corpus.all, tokenizer.size),
     passage: await passageOf(model, params, corpus.heldOut, (id) => tokenizer.decode([id])),
     experts: config.model.experts,
+    diagnosis: await doctor(model.apply(params, batch.tokens)),
     router: await routerParts(model, params, batch, seed),
     kernels: await profileStep(model, params, batch, seed),
     device,

@@ -18,6 +18,7 @@ const ids = Int32Array.from({ length: 300 }, (_, i) => (i * i) % 11);
 const model = transformer({ vocab: 11, dim: 8, layers: 2, heads: 2, hidden: 8, context: 6, moe: { experts: 4, k: 2 } });
 
 const look: CloseLook = {
+  diagnosis: [],
   entropies: { unigram: 2.3, bigram: 2.1 },
   passage: {
     tokens: Array.from("a<b>&c"),
