@@ -11,8 +11,8 @@ const turn = 4;
  * last, and what comes of them is not stored; so nothing in the loop asks where it is.
  */
 export function directLines(shader: Shader, tile: Tile, lhs: Panel, rhs: Panel): string {
-  const rows = side(shader, lhs, { name: "lhs", first: "row0", mine: "down", extent: tile.rows, each: tile.high });
-  const columns = side(shader, rhs, {
+  const rows = readsOf(shader, lhs, { name: "lhs", first: "row0", mine: "down", extent: tile.rows, each: tile.high });
+  const columns = readsOf(shader, rhs, {
     name: "rhs",
     first: "column0",
     mine: "right",
@@ -28,20 +28,18 @@ export function directLines(shader: Shader, tile: Tile, lhs: Panel, rhs: Panel):
     Array.from({ length: tile.high }, (_, i) =>
       Array.from({ length: tile.wide / 4 }, (__, j) => product(a, b, i, j)).join(" "),
     ).join("\n");
-  const [a, b] = [rows.whole(), columns.whole()];
-  const [c, d] = [rows.step(), columns.step()];
   return `${rows.addresses}
 ${columns.addresses}
 var k = k_first;
 for (; k + ${turn}u <= k_limit; k += ${turn}u) {
-${a.load}
-${b.load}
-${Array.from({ length: turn }, (_, q) => multiply(a.at(q), b.at(q))).join("\n")}
+${rows.whole.load}
+${columns.whole.load}
+${Array.from({ length: turn }, (_, q) => multiply(rows.whole.at(q), columns.whole.at(q))).join("\n")}
 }
 for (; k < k_limit; k++) {
-${c.load}
-${d.load}
-${multiply(c, d)}
+${rows.step.load}
+${columns.step.load}
+${multiply(rows.step, columns.step)}
 }`;
 }
 
@@ -59,83 +57,106 @@ interface Side {
   readonly each: number;
 }
 
-/** How an invocation reads its rows or columns of an operand: where they begin, and what it reads at a whole turn or one step of k. */
-function side(shader: Shader, panel: Panel, { name, first, mine, extent, each }: Side) {
-  const { along, inner, extentLimit, base, vector, lookup } = panel;
-  const isAlong = loadsAlong(panel);
-  const type = elementType[panel.operand.dtype];
-  const array = shader.read(panel.operand.buffer, vector ? `vec4<${type}>` : type);
-  const times = (value: string, stride: number): string => (stride === 1 ? value : `${value} * ${shader.int(stride)}`);
-  const all = Array.from({ length: each }, (_, i) => i);
-  const groups = all.slice(0, each / 4);
-  const addresses = all.map((i) => {
-    const place = `min(${first} + ${placeWithin(i, mine, extent, each)}, ${extentLimit} - 1u)`;
-    if (lookup?.axis !== "extent") return `let ${name}_at${i} = ${base} + ${times(`i32(${place})`, along)};`;
-    return `let ${name}_row${i} = ${lookup.array}[${place}];
+/** How an invocation reads its rows or columns of an operand: at a whole turn, and at one step of k. */
+interface Reads {
+  /** Where its rows or columns begin: before the loop. */
+  readonly addresses: string;
+  readonly whole: { readonly load: string; readonly at: (q: number) => Reading };
+  readonly step: Reading & { readonly load: string };
+}
+
+function readsOf(shader: Shader, panel: Panel, side: Side): Reads {
+  const addresses = Array.from({ length: side.each }, (_, i) => addressLine(shader, panel, side, i)).join("\n");
+  return { addresses, ...(loadsAlong(panel) ? alongExtent : alongInner)(readerOf(shader, panel, side), side) };
+}
+
+const times = (shader: Shader, value: string, stride: number): string =>
+  stride === 1 ? value : `${value} * ${shader.int(stride)}`;
+
+/** Where row or column `i` begins; where rows are chosen, also whether the one that is chosen is there. */
+function addressLine(shader: Shader, panel: Panel, { name, first, mine, extent, each }: Side, i: number): string {
+  const { along, extentLimit, base, lookup } = panel;
+  const place = `min(${first} + ${placeWithin(i, mine, extent, each)}, ${extentLimit} - 1u)`;
+  if (lookup?.axis !== "extent") return `let ${name}_at${i} = ${base} + ${times(shader, `i32(${place})`, along)};`;
+  return `let ${name}_row${i} = ${lookup.array}[${place}];
 let ${name}_is${i} = ${name}_row${i} >= 0 && ${name}_row${i} < ${lookup.limit};
-let ${name}_at${i} = ${base} + ${times(`select(0, ${name}_row${i}, ${name}_is${i})`, along)};`;
-  });
-  /** Defines how far along k a step lies; where rows are chosen along it, also whether that one is there. */
-  const distance = (to: string, k: string): string =>
-    lookup?.axis === "inner"
-      ? `let ${to}_row = ${lookup.array}[${k}];
+let ${name}_at${i} = ${base} + ${times(shader, `select(0, ${name}_row${i}, ${name}_is${i})`, along)};`;
+}
+
+/** What reads an operand, given names of steps that `step` defines. */
+interface Reader {
+  /** Defines how far along k a step lies; where rows are chosen along k, also whether that one is there. */
+  readonly step: (to: string, k: string) => string;
+  readonly element: (i: number, step: string) => string;
+  /** Four neighbours along the extent, from `i`. */
+  readonly neighbours: (i: number, step: string) => string;
+  /** One row or column at four steps. */
+  readonly stretch: (i: number, steps: readonly string[]) => string;
+}
+
+function readerOf(shader: Shader, { operand, inner, vector, lookup }: Panel, { name }: Side): Reader {
+  const type = elementType[operand.dtype];
+  const array = shader.read(operand.buffer, vector ? `vec4<${type}>` : type);
+  const orZero = (value: string, zero: string, i: number, step: string): string =>
+    lookup ? `select(${zero}, ${value}, ${lookup.axis === "extent" ? `${name}_is${i}` : `${step}_is`})` : value;
+  const at = (i: number, step: string): string => `${name}_at${i} + ${step}`;
+  const plain = (i: number, step: string): string =>
+    vector ? `${array}[(${at(i, step)}) >> 2u][(${at(i, step)}) & 3]` : `${array}[${at(i, step)}]`;
+  const four = (i: number, step: string, elements: readonly string[]): string =>
+    orZero(vector ? `${array}[(${at(i, step)}) >> 2u]` : `vec4(${elements.join(", ")})`, `vec4<${type}>()`, i, step);
+  return {
+    step: (to, k) =>
+      lookup?.axis === "inner"
+        ? `let ${to}_row = ${lookup.array}[${k}];
 let ${to}_is = ${to}_row >= 0 && ${to}_row < ${lookup.limit};
-let ${to} = ${times(`select(0, ${to}_row, ${to}_is)`, inner)};`
-      : `let ${to} = ${times(`i32(${k})`, inner)};`;
-  const masked = (value: string, zero: string, is: string | undefined): string =>
-    is === undefined ? value : `select(${zero}, ${value}, ${is})`;
-  const isThere = (i: number, step: string): string | undefined =>
-    lookup && (lookup.axis === "extent" ? `${name}_is${i}` : `${step}_is`);
-  const element = (i: number, step: string): string => {
-    const at = `${name}_at${i} + ${step}`;
-    return vector ? `${array}[(${at}) >> 2u][(${at}) & 3]` : `${array}[${at}]`;
+let ${to} = ${times(shader, `select(0, ${to}_row, ${to}_is)`, inner)};`
+        : `let ${to} = ${times(shader, `i32(${k})`, inner)};`,
+    element: (i, step) => orZero(plain(i, step), `${type}()`, i, step),
+    neighbours: (i, step) =>
+      four(
+        i,
+        step,
+        [0, 1, 2, 3].map((c) => plain(i + c, step)),
+      ),
+    stretch: (i, steps) =>
+      four(
+        i,
+        steps[0],
+        steps.map((step) => plain(i, step)),
+      ),
   };
-  const fourAlong = (j: number, step: string): string => {
-    const value = vector
-      ? `${array}[(${name}_at${4 * j} + ${step}) >> 2u]`
-      : `vec4(${[0, 1, 2, 3].map((c) => element(4 * j + c, step)).join(", ")})`;
-    return masked(value, `vec4<${type}>()`, isThere(4 * j, step));
+}
+
+/** Neighbours along the extent lie together. */
+function alongExtent(reader: Reader, { name, each }: Side): Omit<Reads, "addresses"> {
+  const load = (q: number, k: string): string => {
+    const groups = Array.from({ length: each / 4 }, (_, j) => j);
+    const reads = groups.map((j) => `let ${name}${j}_${q} = ${reader.neighbours(4 * j, `${name}_k${q}`)};`);
+    return [reader.step(`${name}_k${q}`, k), ...reads].join("\n");
   };
-  const fourInner = (i: number, steps: readonly string[]): string => {
-    const value = vector
-      ? `${array}[(${name}_at${i} + ${steps[0]}) >> 2u]`
-      : `vec4(${steps.map((step) => element(i, step)).join(", ")})`;
-    return masked(value, `vec4<${type}>()`, isThere(i, steps[0]));
-  };
-  const gathered =
-    (one: Reading["one"]): Reading["four"] =>
-    (j) =>
-      `vec4(${[0, 1, 2, 3].map((c) => one(4 * j + c)).join(", ")})`;
-  const alongReading = (q: number): Reading => ({
+  const at = (q: number): Reading => ({
     one: (i) => `${name}${i >> 2}_${q}[${i & 3}]`,
     four: (j) => `${name}${j}_${q}`,
   });
+  const whole = Array.from({ length: turn }, (_, q) => load(q, `(k + ${q}u)`)).join("\n");
+  return { whole: { load: whole, at }, step: { load: load(0, "k"), ...at(0) } };
+}
+
+/** Neighbours along k lie together. */
+function alongInner(reader: Reader, { name, each }: Side): Omit<Reads, "addresses"> {
+  const all = Array.from({ length: each }, (_, i) => i);
   const steps = Array.from({ length: turn }, (_, q) => `${name}_k${q}`);
-  const stepsLines = steps.map((step, q) => distance(step, `(k + ${q}u)`));
+  const gathered = (one: Reading["one"]): Reading => ({
+    one,
+    four: (j) => `vec4(${[0, 1, 2, 3].map((c) => one(4 * j + c)).join(", ")})`,
+  });
+  const whole = [
+    ...steps.map((step, q) => reader.step(step, `(k + ${q}u)`)),
+    ...all.map((i) => `let ${name}${i} = ${reader.stretch(i, steps)};`),
+  ];
+  const single = [reader.step(steps[0], "k"), ...all.map((i) => `let ${name}${i} = ${reader.element(i, steps[0])};`)];
   return {
-    addresses: addresses.join("\n"),
-    whole(): { readonly load: string; readonly at: (q: number) => Reading } {
-      if (isAlong) {
-        const lines = steps.flatMap((step, q) => groups.map((j) => `let ${name}${j}_${q} = ${fourAlong(j, step)};`));
-        return { load: [...stepsLines, ...lines].join("\n"), at: alongReading };
-      }
-      const lines = all.map((i) => `let ${name}${i} = ${fourInner(i, steps)};`);
-      const at = (q: number): Reading => {
-        const one = (i: number): string => `${name}${i}[${q}]`;
-        return { one, four: gathered(one) };
-      };
-      return { load: [...stepsLines, ...lines].join("\n"), at };
-    },
-    step(): Reading & { readonly load: string } {
-      if (isAlong) {
-        const lines = groups.map((j) => `let ${name}${j}_0 = ${fourAlong(j, steps[0])};`);
-        return { load: [distance(steps[0], "k"), ...lines].join("\n"), ...alongReading(0) };
-      }
-      const lines = all.map(
-        (i) => `let ${name}${i} = ${masked(element(i, steps[0]), `${type}()`, isThere(i, steps[0]))};`,
-      );
-      const one = (i: number): string => `${name}${i}`;
-      return { load: [distance(steps[0], "k"), ...lines].join("\n"), one, four: gathered(one) };
-    },
+    whole: { load: whole.join("\n"), at: (q) => gathered((i) => `${name}${i}[${q}]`) },
+    step: { load: single.join("\n"), ...gathered((i) => `${name}${i}`) },
   };
 }
