@@ -52,7 +52,7 @@ export function expertChoice(options: ExpertChoiceOptions): Router<GateParams, E
         gates: place(weights, chosen, tokens).transpose(),
         logits,
         probs,
-        ...slotsOf(chosen, weights, live),
+        ...slotsOf(chosen, mark("combine", weights), live),
         ...(mask && { mask }),
       };
     },
