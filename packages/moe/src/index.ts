@@ -81,7 +81,18 @@ export { randomBatches, successiveBatches, type BatchSizes, type TextBatch } fro
 export { corpusOf, decodeText, type Corpus, type CorpusOptions } from "./text/corpus.ts";
 export { judgeText, type TextScores } from "./text/judgeText.ts";
 export { textEntropies, type TextEntropies } from "./text/entropy.ts";
-export { characterTokenizer, vocabularyOf, type CharacterTokenizer, type Tokenizer } from "./text/tokenizer.ts";
+export { prefetch } from "./data/prefetch.ts";
+export { shuffled } from "./data/shuffled.ts";
+export { splitTable, tableBatches, type LabeledRows, type TableBatchOptions } from "./data/tableBatches.ts";
+export { loadTokenizer, type HfTokenizer } from "./interop/hf/tokenizer.ts";
+export { openTokens, splitTokens, textBlocks, tokenBatches, writeTokens, type Tokens } from "./text/tokenFile.ts";
+export {
+  byteTokenizer,
+  characterTokenizer,
+  vocabularyOf,
+  type CharacterTokenizer,
+  type Tokenizer,
+} from "./text/tokenizer.ts";
 export { loadCheckpoint, saveCheckpoint } from "./training/checkpoint.ts";
 export { evaluate, type EvaluateOptions, type Evaluation } from "./training/evaluate.ts";
 export { train, type Report, type Run } from "./training/train.ts";
