@@ -30,6 +30,29 @@ export interface Classes<C> {
   arriving(x: AnyNode, consumer: AnyNode, current: C): C;
 }
 
+/** What looks on while cotangents flow, and may let more flow. */
+export interface Observer<C> {
+  /** All that a node is given has arrived. Newest nodes come first; what is added to `arrived` flows on. */
+  arrived?(node: AnyNode, arrived: ByClass<C>): void;
+  /** The rule of `consumer` gave a cotangent to its input x, under a class before and after `Classes.arriving`. */
+  gave?(x: AnyNode, consumer: AnyNode, left: C, given: C, ct: Tensor): void;
+  /** The rule of a node has run for all its cotangents. */
+  passed?(step: RuleStep<C>, give: (x: AnyNode, cls: C, ct: Tensor) => void): void;
+}
+
+/** One node's rule, as it is applied. */
+export interface RuleStep<C> {
+  readonly node: AnyNode;
+  /** The cotangents of its output, under their classes beyond it. */
+  readonly cts: ByClass<C>;
+  /** Its inputs that lead to a target, by position. */
+  readonly wanted: readonly number[];
+  /** What the rule makes of a cotangent of the output. */
+  readonly rule: (ct: Tensor) => (Tensor | null)[];
+  readonly inputs: readonly Tensor[];
+  readonly output: Tensor;
+}
+
 /** Cotangents by class: their sum is the gradient. An absent one is zero, and never becomes an array. */
 export type ByClass<C> = Map<C, Tensor>;
 
@@ -54,10 +77,11 @@ export function backward<C>(
   seeds: readonly Seed<C>[],
   targets: readonly AnyNode[],
   classes: Classes<C>,
+  observer: Observer<C> = {},
 ): readonly ByClass<C>[] {
-  const wanted = new Set(targets);
+  const stops = new Set(targets);
   const roots = seeds.map((seed) => seed.node);
-  const order = dependents(roots, wanted);
+  const order = dependents(roots, stops);
   const onPath = new Set(order);
   const cotangents = new Map<AnyNode, ByClass<C>>();
   const give = (node: AnyNode, cls: C, ct: Tensor): void => {
@@ -69,23 +93,48 @@ export function backward<C>(
   for (const seed of seeds) give(seed.node, seed.class, seed.ct);
   for (const node of order) {
     const arrived = cotangents.get(node);
-    if (!arrived || wanted.has(node)) continue;
+    if (!arrived) continue;
+    observer.arrived?.(node, arrived);
+    if (stops.has(node)) continue;
     cotangents.delete(node);
     if (isCheckpoint(node)) recomputation.enter(node, arrived.values());
     withProvenance(ruleProvenance(node), () => {
-      const inputs = node.inputs.map((x) => fromNode(recomputation.valueOf(x)));
-      const output = fromNode(recomputation.valueOf(node));
-      for (const [cls, ct] of beyond(node, arrived, classes)) {
-        const rule = vjpRules[node.op] as VjpRule<never>;
-        rule(ct, node as never, inputs, output).forEach((cotangent, i) => {
+      const step = ruleStep(node, beyond(node, arrived, classes), onPath, (x) => recomputation.valueOf(x));
+      for (const [cls, ct] of step.cts)
+        step.rule(ct).forEach((cotangent, i) => {
+          if (!cotangent) return;
           const x = node.inputs[i];
-          if (cotangent && onPath.has(x) && isFloat(x.dtype))
-            give(x, classes.arriving(x, node, cls), valueOf(cotangent, node, x));
+          const given = classes.arriving(x, node, cls);
+          observer.gave?.(x, node, cls, given, cotangent);
+          give(x, given, cotangent);
         });
-      }
+      observer.passed?.(step, give);
     });
   }
   return targets.map((target) => cotangents.get(target) ?? new Map<C, Tensor>());
+}
+
+function ruleStep<C>(
+  node: AnyNode,
+  cts: ByClass<C>,
+  onPath: ReadonlySet<AnyNode>,
+  valueOf: (node: AnyNode) => AnyNode,
+): RuleStep<C> {
+  const inputs = node.inputs.map((x) => fromNode(valueOf(x)));
+  const output = fromNode(valueOf(node));
+  const isWanted = node.inputs.map((x) => onPath.has(x) && isFloat(x.dtype));
+  const apply = vjpRules[node.op] as VjpRule<never>;
+  return {
+    node,
+    cts,
+    wanted: [...isWanted.keys()].filter((i) => isWanted[i]),
+    inputs,
+    output,
+    rule: (ct) =>
+      apply(ct, node as never, inputs, output).map((cotangent, i) =>
+        cotangent && isWanted[i] ? fitted(cotangent, node, node.inputs[i]) : null,
+      ),
+  };
 }
 
 function addTo<C>(held: ByClass<C>, cls: C, ct: Tensor): void {
@@ -106,7 +155,7 @@ const ruleProvenance = (node: AnyNode): Provenance => {
 };
 
 /** What a rule gave an input, which must fit it. */
-function valueOf(cotangent: Tensor | (() => Tensor), node: AnyNode, x: AnyNode): Tensor {
+function fitted(cotangent: Tensor | (() => Tensor), node: AnyNode, x: AnyNode): Tensor {
   const ct = typeof cotangent === "function" ? cotangent() : cotangent;
   if (!sameShape(ct.shape, x.shape) || ct.dtype !== x.dtype || ct.device !== x.device)
     throw internal(`the gradient rule of ${opName(node)} gave ${describe(ct)} for an input ${describe(x)}`);

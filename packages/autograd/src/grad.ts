@@ -19,7 +19,7 @@ export interface TracedLoss<P, O> {
  * Calls `f` on fresh variables in the place of `params`.
  *
  * @param op for messages.
- * @throws {GradientError} if the loss is no float scalar, or no parameter reaches it.
+ * @throws {GradientError} if the loss is no float scalar.
  */
 export function traceLoss<P, R extends readonly unknown[], O extends LossOf>(
   op: string,
@@ -29,12 +29,15 @@ export function traceLoss<P, R extends readonly unknown[], O extends LossOf>(
 ): TracedLoss<P, O> {
   const variables = freshVariables(op, params);
   const value = rejectPromise(op, f(variables.tree, ...rest));
-  const loss = lossIn(op, value);
-  if (dependents([loss.node], new Set(variables.nodes)).length === 0)
-    throw new GradientError(
-      `${op}: no parameter reaches the loss; use the parameters that the function is given, not the tensors they were made of (got ${variables.paths.length || "no"} tensors)`,
-    );
-  return { variables, value, loss };
+  return { variables, value, loss: lossIn(op, value) };
+}
+
+/** @throws {GradientError} if no parameter reaches the loss. */
+export function requirePath<P, O>(op: string, { variables, loss }: TracedLoss<P, O>): void {
+  if (dependents([loss.node], new Set(variables.nodes)).length > 0) return;
+  throw new GradientError(
+    `${op}: no parameter reaches the loss; use the parameters that the function is given, not the tensors they were made of (got ${variables.paths.length || "no"} tensors)`,
+  );
 }
 
 function lossIn(op: string, value: unknown): Tensor {
@@ -62,7 +65,9 @@ function lossIn(op: string, value: unknown): Tensor {
 export const valueAndGrad =
   <P, R extends readonly unknown[], O extends LossOf>(f: (params: P, ...rest: R) => O) =>
   (params: P, ...rest: R): [value: O, grads: P] => {
-    const { variables, value, loss } = traceLoss("grad", f, params, rest);
+    const traced = traceLoss("grad", f, params, rest);
+    requirePath("grad", traced);
+    const { variables, value, loss } = traced;
     const seed = { node: loss.node, ct: onesLike(loss), class: null };
     const arrived = backward([seed], variables.nodes, whole);
     const leaves = treeLeaves(params);

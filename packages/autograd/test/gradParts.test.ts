@@ -1,4 +1,4 @@
-import { fc, test } from "@fast-check/vitest";
+import { test } from "@fast-check/vitest";
 import { GradientError, init, mark, scope, tensor, term, type Tensor } from "@switchyard/tensor";
 import {
   checkGrads,
@@ -6,23 +6,17 @@ import {
   customVjp,
   grad,
   gradParts,
-  treeLeaves,
   type GradPart,
   type PathClass,
 } from "@switchyard/autograd";
 import { describe, expect } from "vitest";
+import { numRuns, paramsOf, programs, read, run, type Params } from "./ledger/randomProgram.ts";
 
 await init("cpu");
 
-interface Params {
-  w: Tensor;
-  v: Tensor;
-}
 const f64 = (values: readonly number[]): Tensor => tensor(values, { dtype: "f64" });
-const params = (): Params => ({ w: f64([0.5, -1]), v: f64([2, 0.3]) });
+const params = (): Params => paramsOf("f64");
 
-const read = (tree: unknown): Promise<number[]> =>
-  Promise.all(treeLeaves(tree).map((t) => t.data())).then((all) => all.flatMap((d) => [...d]));
 const classes = (parts: readonly GradPart<unknown>[]): PathClass[] => parts.map((p) => p.class);
 const part = (parts: readonly GradPart<Params>[], wanted: PathClass): Params =>
   parts.find((p) => JSON.stringify(p.class) === JSON.stringify(wanted))!.grads;
@@ -125,34 +119,7 @@ test("more than 64 classes of terms and marks are a GradientError", () => {
   expect(() => gradParts(many(64))(params())).toThrow(GradientError);
 });
 
-/** A random program over a growing list of vectors, with terms, marks and scopes strewn in. */
-type Step = readonly [kind: number, a: number, b: number];
-const program = fc.array(fc.tuple(fc.nat(8), fc.nat(20), fc.nat(20)), { minLength: 1, maxLength: 12 });
-const run =
-  (steps: readonly Step[]) =>
-  (p: Params): Tensor => {
-    const values = [p.w, p.v, p.w.mul(p.v)];
-    let loss = values[2].sum();
-    for (const [i, [kind, a, b]] of steps.entries()) {
-      const [x, y] = [values[a % values.length], values[b % values.length]];
-      const make = [
-        () => x.add(y),
-        () => x.mul(y).tanh(),
-        () => x.sin(),
-        () => x.max().mul(y),
-        () => x.cumprod().sigmoid(),
-        () => mark(`m${a % 3}`, x.mul(0.5)),
-        () => x.gather([1, 0, 1]).slice([0, 2]),
-        () => checkpoint((u: Tensor, v: Tensor) => u.mul(v).cos())(x, y),
-        () => x.sub(y.mean()),
-      ][kind];
-      values.push(scope(`s${b % 3}`, make));
-      if (i % 2 === 0) loss = loss.add(scope(`s${a % 2}`, () => term(`t${a % 3}`, values.at(-1)!.sum())));
-    }
-    return loss;
-  };
-
-test.prop([program], { numRuns: 60 })("on random programs the parts add up to the gradient", async (steps) => {
+test.prop([programs], { numRuns })("on random programs the parts add up to the gradient", async (steps) => {
   const total = await read(grad(run(steps))(params()));
   const parts = gradParts(run(steps))(params(), { marks: ["m0", "m2"] });
   const each = await Promise.all(parts.map((p) => read(p.grads)));
@@ -163,7 +130,7 @@ test.prop([program], { numRuns: 60 })("on random programs the parts add up to th
   });
 });
 
-test.prop([program], { numRuns: 30 })(
+test.prop([programs], { numRuns })(
   "classes merged by term are the parts found without asking for marks",
   async (steps) => {
     const byTerm = async (parts: readonly GradPart<Params>[]): Promise<Map<string, number[]>> => {

@@ -5,6 +5,7 @@ export type { Backward } from "./primitives/identities.ts";
 export type { Attrs, PrimitiveName } from "./primitives/index.ts";
 export { currentProvenance, withProvenance, type Provenance } from "./provenance.ts";
 export { leafStorage, nodeInputs, valueNode } from "./runtime/leaves.ts";
+export { repeating } from "./runtime/debug.ts";
 export { scalarOps, type ScalarOp } from "./scalar.ts";
 export { internal } from "./errors.ts";
 export { describe, normalizeAxis, sameShape, sizeOf } from "./shape.ts";

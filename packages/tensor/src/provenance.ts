@@ -53,11 +53,21 @@ export function scope<T>(name: string, fn: () => T): T {
   return result;
 }
 
+/** Deeper than V8's 10: a model calls layers that call functions, before the user's own frame comes. */
+const deepStack = 100;
+
+function stackFrames(): string[] {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = deepStack;
+  const { stack = "" } = new Error();
+  Error.stackTraceLimit = limit;
+  return stack.split("\n").slice(1);
+}
+
 /** In debug, the first stack frame outside the framework, as `file.ts:41:7`. */
 export function userLine(): string | undefined {
   if (!debugLines) return undefined;
-  const frames = (new Error().stack ?? "").split("\n").slice(1);
-  for (const frame of frames) {
+  for (const frame of stackFrames()) {
     if (/[\\/]packages[\\/](tensor|autograd|moe)[\\/](src|dist)[\\/]/.test(frame)) continue;
     if (/@switchyard[\\/](tensor|autograd|moe)[\\/]/.test(frame) || frame.includes("node:")) continue;
     const location = /\(?([^\s()]+:\d+:\d+)\)?$/.exec(frame)?.[1];

@@ -103,7 +103,7 @@ export function norm<D extends DType>(x: Tensor<D>, axis?: Axis, options: Reduce
  */
 export function constantPeak<D extends DType>(x: Tensor<D>, axes: readonly number[]): Tensor<D> {
   if (axes.some((a) => x.shape[a] === 0)) return fullLike(x, 0, kept(x, axes), x.dtype);
-  const top = max(x, axes, { keepDims: true }).stopGradient();
+  const top = apply("detach", [max(x, axes, { keepDims: true })], { invariant: true });
   return where(isFinite(top), top, 0) as Tensor<D>;
 }
 

@@ -10,8 +10,13 @@ const identity = <A>(key: (attrs: A) => string): Primitive<A> => ({
   key,
 });
 
+export interface DetachAttrs {
+  /** Whether the result of the whole formula does not depend on the value, as softmax's does not on the peak it shifts by: no gradient is lost. */
+  readonly invariant?: true;
+}
+
 /** Stops gradients. */
-export const detach: Primitive<object> = identity(() => "");
+export const detach: Primitive<DetachAttrs> = identity(() => "");
 
 /** `after(x, t)` is x, available only once t is. Common subexpressions do not merge across it. */
 export const after: Primitive<object> = identity(() => "");

@@ -34,8 +34,22 @@ const free = new Set([
   "transfer",
 ]);
 
+let onPurpose = false;
+
+/** Lets what `fn` asks for run again without a warning: tools that look into a graph compute it once more. */
+export function repeating<T>(fn: () => T): T {
+  const before = onPurpose;
+  onPurpose = true;
+  try {
+    return fn();
+  } finally {
+    onPurpose = before;
+  }
+}
+
 /** Warns, once per place, of work that an earlier realize or read has already done. */
 export function warnOfRepeats(order: readonly AnyNode[]): void {
+  if (onPurpose) return;
   for (const node of order) {
     if (free.has(node.op) || node.provenance.rule) continue;
     if (!ran.has(node)) ran.add(node);

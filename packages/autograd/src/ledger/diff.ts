@@ -1,0 +1,71 @@
+import { FormatError } from "@switchyard/tensor";
+import type { EntryJson, LedgerJson } from "./json.ts";
+import { keyOf, type PathClass } from "./pathClass.ts";
+import { classLabel, number, table } from "./text.ts";
+
+/** What became of one class of one place; norms are 0 where the class is not there. */
+export interface LedgerChange {
+  readonly where: string;
+  readonly class: PathClass;
+  readonly norms: readonly [before: number, after: number];
+  readonly shares: readonly [before: number, after: number];
+  /** `|after - before|` over the larger norm: 0 where nothing changed, 1 for a class that came or went. */
+  readonly change: number;
+}
+
+/** Two ledgers beside each other. */
+export interface LedgerDiff {
+  readonly losses: readonly [before: number, after: number];
+  /** Largest change first. */
+  readonly changes: readonly LedgerChange[];
+  /** Places that only one of the two has. */
+  readonly missing: { readonly before: readonly string[]; readonly after: readonly string[] };
+  toString(): string;
+}
+
+/** @throws {FormatError} if either is not what a ledger writes. */
+export function ledgerDiff(before: LedgerJson, after: LedgerJson): LedgerDiff {
+  for (const { format, version } of [before, after])
+    if (format !== "switchyard ledger" || version !== 1)
+      throw new FormatError("ledger: diff takes a ledger, or what its toJSON gave, of this version");
+  const [left, right] = [before, after].map(({ entries }) => new Map(entries.map((entry) => [entry.where, entry])));
+  const shared = before.entries.filter(({ where }) => right.has(where));
+  const changes = shared
+    .flatMap((entry) => changesOf(entry, right.get(entry.where)!))
+    .toSorted((a, b) => b.change - a.change);
+  const losses = [before.loss, after.loss] as const;
+  const only = (some: LedgerJson, others: ReadonlyMap<string, EntryJson>): string[] =>
+    some.entries.map(({ where }) => where).filter((where) => !others.has(where));
+  return {
+    losses,
+    changes,
+    missing: { before: only(after, left), after: only(before, right) },
+    toString: () => diffText(losses, changes),
+  };
+}
+
+function changesOf(before: EntryJson, after: EntryJson): LedgerChange[] {
+  const classes = new Map([...before.parts, ...after.parts].map((part) => [keyOf(part.class), part.class]));
+  const none = { norm: 0, share: 0 };
+  return [...classes].map(([key, cls]) => {
+    const [a, b] = [before, after].map(({ parts }) => parts.find((part) => keyOf(part.class) === key) ?? none);
+    const largest = Math.max(a.norm, b.norm);
+    return {
+      where: before.where,
+      class: cls,
+      norms: [a.norm, b.norm],
+      shares: [a.share, b.share],
+      change: largest === 0 ? 0 : Math.abs(b.norm - a.norm) / largest,
+    };
+  });
+}
+
+function diffText([before, after]: LedgerDiff["losses"], changes: readonly LedgerChange[]): string {
+  const rows = changes.map(({ where, class: cls, norms, change }) => [
+    where,
+    classLabel(cls),
+    ...norms.map(number),
+    `${(100 * change).toFixed(1)}%`,
+  ]);
+  return `loss ${number(before)} -> ${number(after)}\n${table(["", "class", "before", "after", "change"], rows)}`;
+}

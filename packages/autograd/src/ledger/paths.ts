@@ -1,0 +1,31 @@
+import { GradientError } from "@switchyard/tensor";
+
+/** How many characters must be put in, left out or changed to make one string the other (Levenshtein 1966). */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next.push(Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + Number(a[i - 1] !== b[j - 1])));
+    row = next;
+  }
+  return row[b.length];
+}
+
+/** An error that names the closest of what there is. */
+export function unknownPath(wanted: string, known: readonly string[]): GradientError {
+  const closest = known.toSorted((a, b) => editDistance(wanted, a) - editDistance(wanted, b))[0];
+  const remedy = closest === undefined ? "there are none" : `did you mean "${closest}"?`;
+  return new GradientError(`ledger: nothing is at "${wanted}"; ${remedy}`);
+}
+
+/**
+ * The positions of the paths that are asked for, by name or by the beginning of their names.
+ *
+ * @throws {GradientError} for a name that fits none.
+ */
+export function chosenPaths(paths: readonly string[], asked: readonly string[] = [""]): number[] {
+  const fits = (path: string, name: string): boolean => name === "" || path === name || path.startsWith(`${name}.`);
+  for (const name of asked) if (!paths.some((path) => fits(path, name))) throw unknownPath(name, paths);
+  return [...paths.keys()].filter((i) => asked.some((name) => fits(paths[i], name)));
+}

@@ -1,0 +1,67 @@
+import type { Account } from "./account.ts";
+import type { LedgerEntry } from "./entry.ts";
+import type { PathClass } from "./pathClass.ts";
+import type { Zero } from "./zero.ts";
+
+/** A class in words: `importance, in layers.1/moe/router, by combine`. */
+export function classLabel({ term, scope, marks, nonlinear }: PathClass): string {
+  const parts = [nonlinear ? "nonlinear" : (term ?? "untagged loss")];
+  if (scope !== undefined) parts.push(`in ${scope}`);
+  if (marks) parts.push(`by ${marks.join(" and ")}`);
+  return parts.join(", ");
+}
+
+/** Four digits. */
+export const number = (x: number): string =>
+  x === 0 || !Number.isFinite(x) || (Math.abs(x) >= 1e-3 && Math.abs(x) < 1e5)
+    ? `${Number(x.toPrecision(4))}`
+    : x.toExponential(2);
+
+/** Columns, the first flush left and numbers flush right. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [head, ...rows];
+  const widths = head.map((_, column) => Math.max(...all.map((row) => row[column].length)));
+  const isText = head.map((_, column) => rows.some((row) => !/^[-\d]/.test(row[column])));
+  return all
+    .map((row) =>
+      row
+        .map((cell, column) => (isText[column] ? cell.padEnd(widths[column]) : cell.padStart(widths[column])))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
+
+/** The ledger as a listing: a table for each place, and what is remarkable below it. */
+export const ledgerText = (loss: number, accounts: readonly Account[], entries: readonly LedgerEntry[]): string =>
+  [`loss ${number(loss)}`, ...entries.map((entry, i) => entryText(entry, accounts[i]))].join("\n\n");
+
+function entryText({ where, norm, parts, left, why }: LedgerEntry, { kind, dtype, shape }: Account): string {
+  const title = `${where || "the parameter"} ${dtype}[${shape}]${kind === "mark" ? " (mark)" : ""}: norm ${number(norm)}`;
+  const rows = parts.map((part) => [
+    `  ${classLabel(part.class)}`,
+    number(part.norm),
+    percent(part.share),
+    part.cosine.toFixed(2),
+  ]);
+  return [
+    title,
+    ...(rows.length > 0 ? [table(["  class", "norm", "share", "cosine"], rows)] : []),
+    ...(left < 0.1 ? [`  parts cancel: ${percent(left)} of their norms is left`] : []),
+    ...(why ?? []).map(
+      (zero) =>
+        `  ${zeroText(
+          zero,
+          shape.reduce((n, extent) => n * extent, 1),
+        )}`,
+    ),
+  ].join("\n");
+}
+
+function zeroText({ reason, detail, at, class: cls, elements }: Zero, size: number): string {
+  const which = elements === size ? "all" : `${elements} of ${size}`;
+  const whose = cls ? ` of ${classLabel(cls)}` : "";
+  return `${which} zero${whose}: ${reason} (${detail}${at === undefined ? "" : `; ${at}`})`;
+}
