@@ -21,7 +21,7 @@ export function prefetch<B>(data: (step: number) => B | Promise<B>, ahead = 2): 
   return (step) => {
     for (const held of coming.keys()) if (held < step || held > step + ahead) coming.delete(held);
     const batch = begin(step);
-    for (let next = step + 1; next <= step + ahead; next++) begin(next);
+    for (let next = step + 1; next <= step + ahead; next++) void begin(next);
     coming.delete(step);
     return batch;
   };

@@ -26,9 +26,10 @@ export function course(
 
 /** At most so many points, each the mean of its part of a curve of one series, at the end of it. */
 export function inParts(points: readonly Point[], most: number): Point[] {
-  const size = Math.max(1, Math.ceil(points.length / most));
-  return Array.from({ length: Math.ceil(points.length / size) }, (_, i) => {
-    const part = points.slice(i * size, (i + 1) * size);
+  const count = Math.min(points.length, most);
+  return Array.from({ length: count }, (_, i) => {
+    const [from, to] = [i, i + 1].map((part) => Math.floor((part * points.length) / count));
+    const part = points.slice(from, to);
     return { ...part.at(-1)!, value: meanOf(part.map((point) => point.value)) };
   });
 }

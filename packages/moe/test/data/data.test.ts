@@ -54,7 +54,7 @@ describe("tableBatches", () => {
       labels.push(...rows);
     }
     const epochs = [0, 1, 2].map((e) => labels.slice(7 * e, 7 * e + 7));
-    for (const epoch of epochs) expect(epoch.toSorted()).toEqual([0, 1, 2, 3, 4, 5, 6]);
+    for (const epoch of epochs) expect(epoch.toSorted((x, y) => x - y)).toEqual([0, 1, 2, 3, 4, 5, 6]);
     expect(new Set(epochs.map(String)).size).toBe(3);
   });
 
@@ -69,7 +69,7 @@ describe("tableBatches", () => {
     const { train, heldOut } = splitTable(table, { heldOut: 0.3, seed: 1 });
     const [a, b] = [[...(await train.label.data())], [...(await heldOut.label.data())]];
     expect([a.length, b.length]).toEqual([5, 2]);
-    expect([...a, ...b].toSorted()).toEqual([0, 1, 2, 3, 4, 5, 6]);
+    expect([...a, ...b].toSorted((x, y) => x - y)).toEqual([0, 1, 2, 3, 4, 5, 6]);
   });
 
   test("a table that does not fit its labels is a ConfigError", () => {
