@@ -6,7 +6,7 @@ import type { Peer, Task, TaskName } from "../tasks.ts";
 import { mark, strideOf, type Replies, type Request } from "./protocol.ts";
 
 const { peer } = (await import(pathToFileURL(resolve(process.argv[2])).href)) as { peer: Peer };
-let task: Task | undefined;
+const tasks: Task[] = [];
 
 for await (const line of createInterface({ input: process.stdin })) {
   const request = JSON.parse(line) as Request;
@@ -26,21 +26,21 @@ async function answer(request: Request): Promise<Replies[keyof Replies]> {
     case "prepare":
       return prepare(request);
     case "sample":
-      return sample(task!);
+      return sample(tasks[request.trial]);
     case "time":
-      return time(task!, request.ms, request.atMost);
+      return time(tasks[request.trial], request.ms, request.atMost);
     case "profile":
-      return peer.profile ? peer.profile(task!) : null;
+      return peer.profile ? peer.profile(tasks[request.trial]) : null;
     case "ceilings":
       return peer.ceilings ? peer.ceilings() : null;
     case "drop":
-      task?.end?.();
-      task = undefined;
+      for (const task of tasks.splice(0)) task?.end?.();
       return null;
   }
 }
 
 async function prepare({
+  trial,
   task: name,
   sizes,
   seed,
@@ -48,8 +48,8 @@ async function prepare({
 }: Extract<Request, { ask: "prepare" }>): Promise<string | null> {
   const make = peer.tasks[name as TaskName] as ((sizes: object, seed: number) => Task | Promise<Task>) | undefined;
   if (!make) return `has no ${name}`;
-  task = await make(sizes, seed);
-  await time(task, warmUp, 200);
+  tasks[trial] = await make(sizes, seed);
+  await time(tasks[trial], warmUp, 200);
   return null;
 }
 

@@ -27,27 +27,69 @@ export interface Measurement {
   readonly absent?: string;
 }
 
-/**
- * Prepares the work with every contestant, compares their numbers with the first one's, then times them turn by turn, back and forth, so that
- * a slow phase of the machine meets all. Data is fresh for each call. One whose numbers differ is not timed.
- */
-export async function measure<N extends TaskName>(
+/** One piece of work, as `measureTogether` measures several. */
+export const measure = async <N extends TaskName>(
   contestants: readonly Contestant[],
-  { task, sizes, tolerance, rounds = 5, ms = 150, warmUp = 400 }: Trial<N>,
-): Promise<Measurement[]> {
+  trial: Trial<N>,
+): Promise<Measurement[]> => (await measureTogether(contestants, [trial]))[0];
+
+/**
+ * Prepares every trial with every contestant, compares their numbers with the first one's, then times them turn by turn, back and forth, so
+ * that a slow phase of the machine meets all contestants and all trials. Data is fresh for each call. One whose numbers differ is not timed.
+ *
+ * @returns for each trial, a measurement for each contestant. `rounds` and `ms` are those of the first trial.
+ */
+export async function measureTogether<N extends TaskName>(
+  contestants: readonly Contestant[],
+  trials: readonly Trial<N>[],
+): Promise<Measurement[][]> {
+  const found: Entry[][] = [];
+  for (const [number, trial] of trials.entries()) found.push(await prepare(contestants, trial, number));
+  const turns = contestants.flatMap((_, c) => found.map((entries, trial) => ({ trial, entry: entries[c] })));
+  const { rounds = 5, ms = 150 } = trials[0];
+  for (let round = 0; round < rounds; round++)
+    for (const { trial, entry } of round % 2 === 0 ? turns : turns.toReversed())
+      if (entry.absent === undefined && sum(entry.times) < mostTime)
+        await entry.contestant.ask({ ask: "time", trial, ms, atMost: 50 }).then(
+          (times) => entry.times.push(...times),
+          (error: Error) => (entry.absent = reasonOf(error)),
+        );
+  return found.map((entries) =>
+    entries.map(({ contestant: { name }, times, ...rest }) => ({
+      contestant: name,
+      ms: median(times),
+      times,
+      ...rest,
+    })),
+  );
+}
+
+interface Entry {
+  readonly contestant: Contestant;
+  readonly times: number[];
+  difference: number;
+  absent?: string;
+}
+
+/** Readies one trial with every contestant, and compares their numbers. */
+async function prepare<N extends TaskName>(
+  contestants: readonly Contestant[],
+  { task, sizes, tolerance, warmUp = 400 }: Trial<N>,
+  trial: number,
+): Promise<Entry[]> {
   const seed = Math.floor(Math.random() * 2 ** 31);
-  const entries: { contestant: Contestant; times: number[]; difference: number; absent?: string }[] = [];
+  const entries: Entry[] = [];
   let expected: Sample | undefined;
   for (const contestant of contestants) {
-    const entry: (typeof entries)[number] = { contestant, times: [], difference: 0 };
+    const entry: Entry = { contestant, times: [], difference: 0 };
     entries.push(entry);
     try {
-      const refusal = await contestant.ask({ ask: "prepare", task, sizes, seed, warmUp });
+      const refusal = await contestant.ask({ ask: "prepare", trial, task, sizes, seed, warmUp });
       if (refusal !== null) {
         entry.absent = refusal;
         continue;
       }
-      const sample = decode(await contestant.ask({ ask: "sample" }));
+      const sample = decode(await contestant.ask({ ask: "sample", trial }));
       expected ??= sample;
       entry.difference = difference(expected, sample);
       if (!(entry.difference <= tolerance)) entry.absent = `its numbers differ by ${entry.difference.toExponential(1)}`;
@@ -55,20 +97,7 @@ export async function measure<N extends TaskName>(
       entry.absent = reasonOf(error as Error);
     }
   }
-  const taking = entries.filter((entry) => entry.absent === undefined);
-  for (let round = 0; round < rounds; round++)
-    for (const entry of round % 2 === 0 ? taking : taking.toReversed())
-      if (entry.absent === undefined && sum(entry.times) < mostTime)
-        await entry.contestant.ask({ ask: "time", ms, atMost: 50 }).then(
-          (times) => entry.times.push(...times),
-          (error: Error) => (entry.absent = reasonOf(error)),
-        );
-  return entries.map(({ contestant: { name }, times, ...rest }) => ({
-    contestant: name,
-    ms: median(times),
-    times,
-    ...rest,
-  }));
+  return entries;
 }
 
 const reasonOf = ({ message }: Error): string => message.slice(0, 160).replaceAll(/\s+/g, " ");

@@ -5,14 +5,16 @@ export type Request =
   | { readonly ask: "start"; readonly threads?: number; readonly revectorize?: boolean }
   | {
       readonly ask: "prepare";
+      /** The number by which it is asked for afterwards: several may be ready at once. */
+      readonly trial: number;
       readonly task: string;
       readonly sizes: object;
       readonly seed: number;
       readonly warmUp: number;
     }
-  | { readonly ask: "sample" }
-  | { readonly ask: "time"; readonly ms: number; readonly atMost: number }
-  | { readonly ask: "profile" }
+  | { readonly ask: "sample"; readonly trial: number }
+  | { readonly ask: "time"; readonly trial: number; readonly ms: number; readonly atMost: number }
+  | { readonly ask: "profile"; readonly trial: number }
   | { readonly ask: "ceilings" }
   | { readonly ask: "drop" };
 

@@ -1,5 +1,5 @@
 import type { ContestantName } from "../runner/contestants.ts";
-import { drop, measure, type Measurement } from "../runner/measure.ts";
+import { measureTogether, type Measurement } from "../runner/measure.ts";
 import { atLeast, atMost } from "../runner/report.ts";
 import { withContestants, type Suite } from "../runner/suite.ts";
 import type { MoeSizes } from "../tasks.ts";
@@ -23,25 +23,19 @@ export const moe: Suite = {
   what: "a mixture layer forward and backward, against a dense one and against peers",
   run: () =>
     withContestants(names, async ({ contestants, notes }) => {
-      const ours = contestants.slice(0, 2);
-      const found: { what: string; measured: readonly Measurement[] }[] = [];
-      const add = async (what: string, measured: Promise<Measurement[]>): Promise<Measurement[]> => {
-        found.push({ what, measured: await measured });
-        await drop(contestants);
-        return measured;
-      };
-      const timing = { tolerance: moeTolerance, rounds: 3, ms: 300 };
-      const eight = await add("E = 8", measure(contestants, { task: "moe", sizes: layerSizes(8), ...timing }));
       const { hidden, k, tokens, dim } = layerSizes(8);
-      const alone = await add(
-        "E = 8, experts alone",
-        measure(ours, { task: "expertsAlone", sizes: layerSizes(8), ...timing }),
-      );
-      const dense = await add(
-        "dense, as many products",
-        measure(contestants.slice(0, 5), { task: "dense", sizes: { tokens, dim, hidden: hidden * k }, ...timing }),
-      );
-      const many = await add("E = 64", measure(contestants, { task: "moe", sizes: layerSizes(64), ...timing }));
+      const timing = { tolerance: moeTolerance, rounds: 5, ms: 0 };
+      const measured = await measureTogether<"moe" | "expertsAlone" | "dense">(contestants, [
+        { task: "moe", sizes: layerSizes(8), ...timing },
+        { task: "expertsAlone", sizes: layerSizes(8), ...timing },
+        { task: "dense", sizes: { tokens, dim, hidden: hidden * k }, ...timing },
+        { task: "moe", sizes: layerSizes(64), ...timing },
+      ]);
+      const [eight, alone, dense, many] = measured;
+      const found = ["E = 8", "E = 8, experts alone", "dense, as many products", "E = 64"].map((what, i) => ({
+        what,
+        measured: measured[i],
+      }));
       const ms = (of: readonly Measurement[], name: ContestantName): number =>
         of.find((m) => m.contestant === name)?.ms ?? NaN;
       const wide = "switchyard revectorized";

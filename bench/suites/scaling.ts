@@ -1,4 +1,4 @@
-import { drop, measure, type Measurement } from "../runner/measure.ts";
+import { measureTogether } from "../runner/measure.ts";
 import { atLeast, atMost, type Bar } from "../runner/report.ts";
 import { withContestants, type Suite } from "../runner/suite.ts";
 import type { Ceilings } from "../tasks.ts";
@@ -11,14 +11,11 @@ export const scaling: Suite = {
   what: "what more experts cost, at the same work for each token",
   run: () =>
     withContestants([...ours, "PyTorch"], async ({ contestants, notes }) => {
-      const found: { experts: number; measured: readonly Measurement[] }[] = [];
       const ceilings: Ceilings[] = [];
-      for (const experts of counts) {
-        const sizes = layerSizes(experts);
-        const timing = { tolerance: moeTolerance, rounds: 3, ms: 300 };
-        found.push({ experts, measured: await measure(contestants, { task: "moe", sizes, ...timing }) });
-        await drop(contestants);
-      }
+      const timing = { tolerance: moeTolerance, rounds: 7, ms: 0 };
+      const trials = counts.map((experts) => ({ task: "moe" as const, sizes: layerSizes(experts), ...timing }));
+      const measured = await measureTogether(contestants, trials);
+      const found = counts.map((experts, i) => ({ experts, measured: measured[i] }));
       for (const contestant of contestants.slice(0, ours.length))
         ceilings.push((await contestant.ask({ ask: "ceilings" }))!);
       const ms = (experts: number, name: string): number =>

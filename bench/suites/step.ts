@@ -1,3 +1,4 @@
+import { shareOfCeiling, totalOf } from "@switchyard/tensor";
 import { drop, measure, type Measurement } from "../runner/measure.ts";
 import type { Suite } from "../runner/suite.ts";
 import { withContestants } from "../runner/suite.ts";
@@ -111,14 +112,13 @@ function barsOf(name: string, experts: number, rate: (contestant: string) => num
 
 /** The kernels of the fastest of five steps with their shares of the ceilings, the longest first, and what is left over. */
 async function whereTimeGoes(contestant: Contestant, found: readonly Measurement[]): Promise<Table> {
-  const total = (rows: readonly KernelRow[]): number => rows.reduce((sum, { ms }) => sum + ms, 0);
   const stepMs = found.find((m) => m.contestant === contestant.name)!.ms;
   let kernels: readonly KernelRow[] = [];
   let ceilings: Ceilings = { gflops: 0, gigabytesPerSecond: 0 };
   for (let i = 0; i < 5; i++) {
     ceilings = higher(ceilings, (await contestant.ask({ ask: "ceilings" }))!);
-    const profiled = (await contestant.ask({ ask: "profile" }))!;
-    if (kernels.length === 0 || total(profiled) < total(kernels)) kernels = profiled;
+    const profiled = (await contestant.ask({ ask: "profile", trial: 0 }))!;
+    if (kernels.length === 0 || totalOf(profiled).ms < totalOf(kernels).ms) kernels = profiled;
   }
   const most = kernels.slice(0, 24);
   const rest = kernels.slice(24);
@@ -126,16 +126,14 @@ async function whereTimeGoes(contestant: Contestant, found: readonly Measurement
     name,
     calls,
     ms,
-    `${round((100 * ms) / total(kernels))} %`,
+    `${round((100 * ms) / totalOf(kernels).ms)} %`,
     bytes / ms / 1e6,
     flops / ms / 1e6,
     `${round(100 * shareOfCeiling({ ms, bytes, flops }, ceilings))} %`,
   ];
   const sum = (rows: readonly KernelRow[]) => ({
     calls: rows.reduce((n, r) => n + r.calls, 0),
-    ms: total(rows),
-    bytes: rows.reduce((n, r) => n + r.bytes, 0),
-    flops: rows.reduce((n, r) => n + r.flops, 0),
+    ...totalOf(rows),
   });
   return {
     title:
@@ -154,9 +152,3 @@ const higher = (a: Ceilings, b: Ceilings): Ceilings => ({
   gflops: Math.max(a.gflops, b.gflops),
   gigabytesPerSecond: Math.max(a.gigabytesPerSecond, b.gigabytesPerSecond),
 });
-
-/** The time that the nearer ceiling forces, over the time taken. */
-const shareOfCeiling = (
-  { ms, bytes, flops }: { readonly ms: number; readonly bytes: number; readonly flops: number },
-  { gflops, gigabytesPerSecond }: Ceilings,
-): number => Math.max(flops / gflops, bytes / gigabytesPerSecond) / 1e6 / ms;

@@ -25,6 +25,7 @@ export {
   type MemoryInfo,
 } from "./runtime/devices.ts";
 export { profile, type KernelProfile } from "./runtime/profile.ts";
+export { ceilings, shareOfCeiling, totalOf, type Ceilings, type Work } from "./ceilings.ts";
 export { scope } from "./provenance.ts";
 export { attention, type AttentionOptions } from "./functions/attention.ts";
 export { call } from "./functions/call.ts";

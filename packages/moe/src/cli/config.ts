@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { ConfigError } from "@switchyard/tensor";
 
 /** Options that say where others come from, or how to be told of the run: no part of what it is. */
-const notInFiles = new Set(["config", "resume", "json"]);
+const notInFiles = new Set(["config", "resume", "json", "profile"]);
 
 /**
  * Gives a command the options of the file that `--config` names. What was written on the command line counts more.

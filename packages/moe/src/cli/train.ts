@@ -34,6 +34,7 @@ import {
   type CharacterModel,
   type CharacterModelParams,
 } from "./languageModel.ts";
+import { profileStep } from "./profileStep.ts";
 import type { Progress, TrainReporter } from "./report/events.ts";
 import { terminalReporter } from "./report/terminal.ts";
 import { jsonReporter, plainReporter } from "./report/text.ts";
@@ -44,6 +45,7 @@ interface TrainCommandOptions
   readonly data?: string;
   readonly resume?: string;
   readonly config?: string;
+  readonly profile?: boolean;
   readonly warmup?: number;
   readonly ema?: number;
   readonly evalEvery?: number;
@@ -88,6 +90,7 @@ export const trainCommand = (): Command =>
     )
     .option("--patience <n>", "stop after so many evaluations that are not the best", integer(1))
     .option("--keep <n>", "how many of the newest checkpoints to keep, beside the best", integer(1), 2)
+    .option("--profile", "tell first where the time of a step goes, kernel by kernel")
     .option("--config <file>", 'take options from a JSON file, such as { "learningRate": 1e-3 }; others count more')
     .hook("preAction", (used) => readConfig(used))
     .action(trainRun);
@@ -125,6 +128,8 @@ async function trainRun(options: TrainCommandOptions, used: Command): Promise<vo
       steps: config.steps,
       ...entropies,
     });
+    if (options.profile)
+      reporter.show(await profileStep((steps) => train({ ...stepsOf(prepared), steps }), options.device));
     if (!prepared.dir) await showUntrained(prepared, dir, reporter);
     const last = await trainSteps(prepared, dir, reporter, interrupt.signal);
     if (interrupt.signal.aborted && (last?.step ?? -1) + 1 < config.steps)
@@ -172,7 +177,7 @@ async function newRun(options: TrainCommandOptions): Promise<Prepared> {
 
 /** A run takes its options from its directory: others would make it another run. */
 async function oldRun(dir: string, used: Command): Promise<Prepared> {
-  const free = new Set(["resume", "json", "device"]);
+  const free = new Set(["resume", "json", "device", "profile"]);
   const given = used.options.filter((o) => used.getOptionValueSource(o.attributeName()) === "cli");
   const wrong = given.find((o) => !free.has(o.attributeName()));
   if (wrong) throw new UsageError(`${wrong.long} cannot be given with --resume: a run keeps the options it began with`);
@@ -220,26 +225,31 @@ function scheduleOf({ schedule, learningRate: peak, warmup, steps }: TrainingCon
 
 type StepReport = Report<CharacterModelParams, TransformerLoss<TokenRouting>>;
 
+/** What decides the numbers of each step. */
+const stepsOf = ({ config: { seed, batch, accumulate, clip }, corpus, model, optimizer }: Prepared) => ({
+  model,
+  data: randomBatches(corpus.train, { batch, context: model.context }, seed),
+  optimizer,
+  seed,
+  accumulate,
+  clip,
+});
+
 async function trainSteps(
   prepared: Prepared,
   dir: string,
   reporter: TrainReporter,
   signal: AbortSignal,
 ): Promise<StepReport | undefined> {
-  const { config, corpus, model, optimizer } = prepared;
-  const { steps, seed, batch, accumulate, clip, ema, evalEvery, patience, keep } = config;
+  const { config, corpus, model } = prepared;
+  const { steps, batch, accumulate, ema, evalEvery, patience, keep } = config;
   const { context } = model;
   const judging = heldOutBatches(corpus, context, batch);
   const done = (await stepsIn(dir)).at(-1);
   await samplesLog.rewind(dir, done ?? 0);
   const run = train({
-    model,
-    data: randomBatches(corpus.train, { batch, context }, seed),
-    optimizer,
+    ...stepsOf(prepared),
     steps,
-    seed,
-    accumulate,
-    clip,
     ...(ema !== null && { ema }),
     evaluate: {
       data: judging.at,

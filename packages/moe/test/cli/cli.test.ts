@@ -92,6 +92,27 @@ describe("switchyard train", () => {
     expect(lines.find((line) => line.startsWith("held-out loss"))).toContain(`held-out loss ${heldOut.toFixed(3)} `);
   });
 
+  test("with --profile, tells first where the time of a step goes, and trains as it would without", async () => {
+    const options = ["train", ...small, "--steps", "1", "--json"];
+    const [plain, profiled] = await Promise.all([switchyard(...options), switchyard(...options, "--profile")]);
+    const events = profiled.out.trim().split("\n");
+    const { event, kernels } = JSON.parse(events[1]) as { event: string; kernels: { name: string; ms: number }[] };
+    expect(event).toBe("profile");
+    expect(kernels.find(({ name }) => name === "groupedMatmul")!.ms).toBeGreaterThan(0);
+    const progress = (line: string): unknown => ({
+      ...(JSON.parse(line) as object),
+      tokensPerSecond: 0,
+      secondsLeft: 0,
+    });
+    const steps = (out: string): unknown[] =>
+      out
+        .trim()
+        .split("\n")
+        .filter((line) => line.includes("progress"))
+        .map(progress);
+    expect(steps(profiled.out)).toEqual(steps(plain.out));
+  });
+
   test("with --json, every line is an object, and a seed decides the numbers", async () => {
     const read = async (seed: string) => {
       const { out } = await switchyard("train", ...small, "--steps", "2", "--seed", seed, "--json");

@@ -2,7 +2,7 @@ import { stripVTControlCharacters } from "node:util";
 import { describe, expect, test } from "vitest";
 import type { Progress } from "../../src/cli/report/events.ts";
 import { terminalReporter } from "../../src/cli/report/terminal.ts";
-import { duration, plainReporter, quantity } from "../../src/cli/report/text.ts";
+import { describeEvent, duration, plainReporter, quantity } from "../../src/cli/report/text.ts";
 
 const progress = (step: number, cvSquared: number[]): Progress => ({
   event: "progress",
@@ -106,4 +106,21 @@ describe("lines", () => {
     expect([7, 999, 1234, 1_190_317].map(quantity)).toEqual(["7", "999", "1.2k", "1.2M"]);
     expect([0.4, 59, 60, 3605].map(duration)).toEqual(["0s", "59s", "1m 00s", "60m 05s"]);
   });
+});
+
+test("a profile is a table of kernels with their rates and their share of the nearer ceiling, the shortest summed up", () => {
+  const kernels = [
+    { name: "matmul", calls: 2, ms: 6, bytes: 3e6, flops: 300e6 },
+    ...Array.from({ length: 21 }, (_, i) => ({ name: `add${i}`, calls: 1, ms: 0.1, bytes: 1e6, flops: 1e6 })),
+  ];
+  const ceilings = { gflops: 100, gigabytesPerSecond: 20 };
+  const lines = describeEvent({ event: "profile", milliseconds: 9.25, kernels, ceilings }).split("\n");
+  expect(lines[0]).toMatch(/^a step takes 9\.3 ms/);
+  expect(lines[1].split(/ {2,}/)).toEqual("kernel,calls,ms,share,MB,MFLOP,GB/s,GFLOP/s,of ceiling".split(","));
+  expect(lines[2].split(/ {2,}/)).toEqual("matmul,2,6.00,74.1 %,3.0,300.0,0.5,50.0,50 %".split(","));
+  expect(lines[3].split(/ {2,}/)).toEqual("add0,1,0.10,1.2 %,1.0,1.0,10.0,10.0,50 %".split(","));
+  expect(lines.at(-3)).toMatch(/^2 more +2 +0\.20 /);
+  expect(lines.at(-2)).toMatch(/^all +23 +8\.10 +100\.0 % /);
+  const bare = describeEvent({ event: "profile", milliseconds: 9.25, kernels }).split("\n");
+  expect(bare[1].trim().split(/ {2,}/)).toEqual(["kernel", "calls", "ms", "share"]);
 });

@@ -68,12 +68,18 @@ export function rmsNorm<D extends DType>(
   return affine("rmsNorm", overRoot(x, axes, eps), axes, weight, bias);
 }
 
-/** `x / sqrt(mean(x²) + eps)`. Rows beyond 1 are scaled down first, so that no square overflows. */
+/** Rows within this are left as they are; what lies beyond, scaled down to it, has squares that can be added up in f32. */
+const mostUnscaled = 2 ** 32;
+
+/**
+ * `x / sqrt(mean(x²) + eps)`. Rows with large elements are scaled down first, so that no square overflows: by a factor, because a
+ * division per element would take longer than all else.
+ */
 function overRoot<D extends DType>(x: Tensor<D>, axes: readonly number[], eps: number): Tensor<D> {
-  const scale = constantPeak(x.abs(), axes).maximum(1);
-  const scaled = x.div(scale);
+  const factor = constantPeak(x.abs(), axes).div(mostUnscaled).maximum(1).reciprocal();
+  const scaled = x.mul(factor);
   const meanSquare = scaled.square().mean(axes, { keepDims: true });
-  return scaled.mul(meanSquare.add(scale.square().reciprocal().mul(eps)).rsqrt());
+  return scaled.mul(meanSquare.add(factor.square().mul(eps)).rsqrt());
 }
 
 function affine<D extends DType>(

@@ -17,8 +17,8 @@ export function ledgerOf(device: DeviceName): DeviceLedger {
   return (ledgers[device] ??= { liveTensors: 0, liveBytes: 0, peakBytes: 0, survivedBytes: 0, owners: new Map() });
 }
 
-/** Below this a collection is not worth its pause. */
-const floorBytes = 64 * 2 ** 20;
+/** Below four times this a collection is not worth its pause; a WebAssembly memory that has once grown never shrinks. */
+const floorBytes = 16 * 2 ** 20;
 
 /**
  * JavaScript's collector does not feel device memory. Once live bytes pass four times what survived the last collection,

@@ -254,7 +254,8 @@ class Fuser implements Fused {
   }
 
   #joinReduce(draft: Draft, op: Op): boolean {
-    if (op.node.op !== "reduce" || draft.kind !== "loop" || !draft.trailing || !isTrailing(op)) return false;
+    if (op.node.op !== "reduce" || draft.kind !== "loop") return false;
+    if (!draft.trailing || !isTrailing(op)) return this.#joinColumns(draft, op);
     const outer = op.node.shape;
     const row = op.inputs[0].node.shape.slice(outer.length);
     if (draft.row.length > 0) {
@@ -264,6 +265,14 @@ class Fuser implements Fused {
     }
     if (!sameShape(draft.outer, [...outer, ...row]) || row.length === 0 || sizeOf(outer) < fewRows) return false;
     return this.#becomeRows(draft, op, outer, row);
+  }
+
+  /** A reduction of the same axes of the same points, which are not the last ones: over columns, say. */
+  #joinColumns(draft: Draft, op: Op): boolean {
+    const [first] = draft.reduces.keys();
+    if (!first || isLopsided(draft) || !foldsAlike(first, op)) return false;
+    this.#reduceStage(draft, op);
+    return true;
   }
 
   /** An elementwise kernel whose values are also reduced walks row by row from now on. */
@@ -291,7 +300,12 @@ class Fuser implements Fused {
     const { axes } = op.node.attrs;
     const order = [...x.node.shape.keys()].filter((axis) => !axes.includes(axis)).concat(axes);
     const path = isTrailing(op) ? undefined : prepend({ op: "permute", attrs: { axes: order } }, undefined, undefined);
-    fold.reduce!.value = this.#write(draft, fold, () => fold.body.emit(x, path, this.#reach(draft, "row")));
+    fold.reduce!.value = this.#write(draft, fold, () => {
+      const value = fold.body.emit(x, path, this.#reach(draft, "row"));
+      // Columns that need nothing of each other can be cut into pieces for the threads.
+      if (!draft.trailing && fold.body.instructions.some((i) => i.op === "reduced")) throw new CannotJoin();
+      return value;
+    });
     const last = stage("map", "outer");
     const value = last.body.add({ op: "reduced", stage: draft.stages.length, dtype: op.node.dtype });
     last.stores.push({ op, buffer: this.#bufferOf(op), view: contiguousView(draft.outer), value });
@@ -349,6 +363,13 @@ const pathTo = (shape: Shape, space: Shape): Path | undefined =>
 const isTrailing = ({ node, inputs }: Op): boolean =>
   node.op === "reduce" &&
   node.attrs.axes.every((axis, i) => axis === inputs[0].node.shape.length - node.attrs.axes.length + i);
+
+/** Whether two reductions walk the same points in the same order. */
+const foldsAlike = (a: Op, b: Op): boolean =>
+  a.node.op === "reduce" &&
+  b.node.op === "reduce" &&
+  sameShape(a.node.attrs.axes, b.node.attrs.axes) &&
+  sameShape(a.inputs[0].node.shape, b.inputs[0].node.shape);
 
 const isProduct = ({ routine }: Draft): boolean =>
   routine?.op.node.op === "matmul" || routine?.op.node.op === "groupedMatmul";

@@ -1,6 +1,7 @@
 import type { ScalarOp } from "../scalar.ts";
 import { awaited, Body, NeedsBuffer, sourceView, type Reach } from "./body.ts";
 import type { Op } from "./canonical.ts";
+import { sizeOf } from "../shape.ts";
 import { roles } from "./roles.ts";
 import { isContiguous, isMovement } from "./view.ts";
 
@@ -39,6 +40,13 @@ const ownCost = ({ node }: Op): number => {
   return node.op !== "map" ? 0 : transcendental.has(node.attrs.fn) ? 8 : 1;
 };
 
+/** How much of an op's cost its readers pay for each of their elements: an expansion along the last axis is computed once for a whole row. */
+function shareOf({ node, inputs }: Op): number {
+  if (node.op !== "expand") return 1;
+  const [{ node: x }] = inputs;
+  return x.shape.at(-1) === 1 && node.shape.length === x.shape.length ? sizeOf(x.shape) / sizeOf(node.shape) : 1;
+}
+
 /** How often an op's value is read, movements not counting as reads of their own. */
 function useCounts(ops: readonly Op[]): Int32Array {
   const uses = new Int32Array(ops.length);
@@ -55,20 +63,24 @@ function useCounts(ops: readonly Op[]): Int32Array {
 export function chooseStored(ops: readonly Op[], roots: readonly Op[], fuse: boolean): Set<Op> {
   const stored = new Set<Op>(roots.filter((op) => op.leaf === undefined));
   const uses = useCounts(ops);
+  /** Per element; all of it, as the code of a kernel is long. */
   const cost = new Float64Array(ops.length);
+  const length = new Float64Array(ops.length);
   const views = new Int32Array(ops.length);
   for (const op of ops) {
     if (op.leaf !== undefined) continue;
     if (!fuse || isRoutine(op) || roles[op.node.op] === "loop" || isDilation(op)) stored.add(op);
-    cost[op.index] = ownCost(op) + op.inputs.reduce((sum, input) => sum + cost[input.index], 0);
+    cost[op.index] = ownCost(op) + shareOf(op) * op.inputs.reduce((sum, input) => sum + cost[input.index], 0);
+    length[op.index] = ownCost(op) + op.inputs.reduce((sum, input) => sum + length[input.index], 0);
     const { op: name } = op.node;
-    if ((name === "map" || name === "gather") && cost[op.index] > (uses[op.index] > 1 ? cheap : large)) stored.add(op);
-    if (name === "pad" && cost[op.index] > large) stored.add(op);
+    const tooCostly = length[op.index] > large || (uses[op.index] > 1 && cost[op.index] > cheap);
+    if ((name === "map" || name === "gather") && tooCostly) stored.add(op);
+    if (name === "pad" && length[op.index] > large) stored.add(op);
     views[op.index] =
       Number(ownCost(op) === 0) + op.inputs.reduce((most, input) => Math.max(most, views[input.index]), 0);
     if (views[op.index] > deep) stored.add(op);
     if (name === "after") storeAwaited(op.inputs[1], stored);
-    if (stored.has(op)) [cost[op.index], views[op.index]] = [1, 0];
+    if (stored.has(op)) [cost[op.index], length[op.index], views[op.index]] = [1, 1, 0];
   }
   for (const op of ops) if (op.leaf === undefined && stored.has(op)) settle(op, stored);
   return stored;

@@ -146,3 +146,28 @@ test("what comes after a view of a value is computed after the value", () => {
   const names = plan.kernels.map((kernel) => kernel.name);
   expect(names).toEqual(["add", "matmul", "add"]);
 });
+
+const leafOf = (shape: readonly number[]): Tensor =>
+  tensor(new Float32Array(shape.reduce((a, b) => a * b, 1)), { shape, device: "cpu" });
+
+const kernelNames = (tensors: readonly Tensor[]): string[] => {
+  const { plan } = createScheduler()({ roots: tensors.map((t) => t.node), donated: new Set() });
+  return plan.kernels.map((kernel) => kernel.name);
+};
+
+test("reductions of the same columns are one kernel, unless one needs another", () => {
+  const [x, y] = [leafOf([64, 8]), leafOf([64, 8])];
+  expect(kernelNames([x.sum(0), x.mul(y).sum(0), y.max(0)]).length).toBe(1);
+  expect(kernelNames([x.sum(0), x.mul(y).sum(1)]).length).toBe(2);
+  const mean = x.mean(0, { keepDims: true });
+  expect(kernelNames([x.sub(mean).square().sum(0)]).length).toBe(2);
+});
+
+test("what is costly only once per row is written out again, and the whole is not stored", () => {
+  const x = leafOf([64, 32]);
+  const perRow = x.sum(-1, { keepDims: true });
+  const unit = x.mul(perRow.exp().add(1).log().sqrt());
+  const { plan } = createScheduler()({ roots: [unit.sum(0), unit.mul(2)].map((t) => t.node), donated: new Set() });
+  const temporaries = plan.buffers.filter(({ source }) => source.kind === "temporary");
+  expect(temporaries.every(({ size }) => size <= 64)).toBe(true);
+});

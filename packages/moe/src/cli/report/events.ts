@@ -1,3 +1,4 @@
+import type { Ceilings, KernelProfile } from "@switchyard/tensor";
 import type { Judgement } from "../judge.ts";
 
 /** What happens in a training run, for whoever shows it. */
@@ -18,8 +19,19 @@ export type TrainEvent =
     }
   | { readonly event: "sample"; readonly when: "before" | "after"; readonly prompt: string; readonly text: string }
   | Progress
+  | ProfileEvent
   | { readonly event: "stopped"; readonly run: string; readonly step: number; readonly steps: number }
   | ({ readonly event: "end"; readonly run: string; readonly seconds: number } & Judgement);
+
+/** Where the time of one step went. */
+export interface ProfileEvent {
+  readonly event: "profile";
+  readonly milliseconds: number;
+  /** The longest first. */
+  readonly kernels: readonly KernelProfile[];
+  /** Of the device, if it counts operations and bytes. */
+  readonly ceilings?: Ceilings;
+}
 
 export interface Progress {
   readonly event: "progress";

@@ -1,5 +1,6 @@
 import { aboutTimes } from "../../training/aboutTimes.ts";
 import type { Judgement } from "../judge.ts";
+import { describeProfile } from "./kernels.ts";
 import type { Progress, TrainEvent, TrainReporter } from "./events.ts";
 
 const nats = (x: number): string => x.toFixed(3);
@@ -54,6 +55,8 @@ export function describeEvent(event: Exclude<TrainEvent, Progress>): string {
       ].join("\n");
     case "sample":
       return `${event.when} training: ${JSON.stringify(event.prompt)} goes on\n${indented(event.text)}`;
+    case "profile":
+      return describeProfile(event);
     case "stopped":
       return `stopped after step ${event.step} of ${event.steps}; go on with: switchyard train --resume ${event.run}`;
     case "end":

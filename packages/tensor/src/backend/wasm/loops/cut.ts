@@ -1,6 +1,6 @@
 /**
- * Long rows at few points: each row is cut into pieces of fixed length, reduced on their own by as many tiles, and what the
- * pieces give is reduced again in their order. How a row is cut depends on shapes alone, so any number of threads gives the same bits.
+ * Long rows at few points, and tall columns: each row is cut into pieces of fixed length, reduced on their own by as many tiles, and what
+ * the pieces give is reduced again in their order. How a row is cut depends on shapes alone, so any number of threads gives the same bits.
  */
 import { sizeOf, stridesOf } from "../../../shape.ts";
 import type { Instruction, LoopKernel, Stage, View } from "../../../schedule/plan.ts";
@@ -9,6 +9,13 @@ import type { Built } from "./build.ts";
 
 /** Elements of a piece, or a little less. A multiple of what a block of a sum takes. */
 const PIECE = 16384;
+/**
+ * Lines of a piece of columns that are wider than half a page and together of a cache's size. Each line of a column is on a page of its
+ * own: pieces of 128 lines (of 64 to 512 tried) sum 4096 lines of 1024 in a third of the time.
+ */
+const TALL_PIECE = 128;
+const WIDE = 512;
+const LARGE = 2 ** 18;
 /** Enough tiles to keep the threads of any machine busy. */
 const MANY_TILES = 32;
 
@@ -24,14 +31,17 @@ export interface Cut {
 
 type Reduce = Stage & { kind: "reduce" };
 
-/** Cuts the rows of a kernel whose reductions need nothing but the row, if there are too few tiles otherwise. */
+/** Cuts the rows of a kernel whose reductions need nothing but the row, if there are too few tiles otherwise or the columns are tall. */
 export function cutRows(kernel: LoopKernel, whole: Built): Cut | undefined {
   const { nest, lanes, chunk, lines, tiles } = whole;
   const reduces = kernel.stages.filter((stage): stage is Reduce => stage.kind === "reduce");
   const isPlain = kernel.stages.every((stage) =>
     stage.kind === "map" ? stage.over === "outer" : stage.body.every((step) => step.op !== "reduced"),
   );
-  if (!isPlain || reduces.length === 0 || tiles >= MANY_TILES) return undefined;
+  if (!isPlain || reduces.length === 0) return undefined;
+  const isTall = nest.lanes === "outer" && lanes >= WIDE && lines >= 4 * TALL_PIECE && lanes * lines >= LARGE;
+  if (isTall) return cutInto(kernel, reduces, Math.ceil(lines / TALL_PIECE), TALL_PIECE);
+  if (tiles >= MANY_TILES) return undefined;
   const alongLanes = nest.lanes === "row" && nest.lines.length === 0;
   const total = alongLanes ? lanes : lines;
   const perLine = nest.lanes === "row" ? lanes : chunk;

@@ -66,6 +66,7 @@ const shapes: [string, Shape, number[]][] = [
   ["a few long rows, cut into pieces", [3, 50001], [0]],
   ["columns", [1000, 70], [1]],
   ["a few long columns, cut into pieces", [30001, 5], [1]],
+  ["tall columns, cut into pieces of lines", [520, 515], [1]],
   ["outer and inner axes of three", [50, 33, 65], [1]],
   ["the middle axis of three", [20, 300, 33], [0, 2]],
   ["outer and inner axes of a large three, cut into pieces of lines", [600, 3, 130], [1]],
