@@ -34,7 +34,7 @@ export { switchTop1, type SwitchTop1Options } from "./routing/switchTop1.ts";
 export { updateBias, type UpdateBiasOptions } from "./routing/updateBias.ts";
 export type { ByteSource } from "./interop/byteSource.ts";
 export { exportHf, type ExportableHf, type ExportHfOptions } from "./interop/hf/exportHf.ts";
-export { importHf, type ImportedHf } from "./interop/hf/importHf.ts";
+export { importHf, importSwitch, type ImportedHf } from "./interop/hf/importHf.ts";
 export { decoderConfig as hfConfig, type DecoderSizes, type HfModel, type HfParams } from "./interop/hf/decoder.ts";
 export type { HfConfig } from "./interop/hf/config.ts";
 export { report, type ReportOptions } from "./report/report.ts";
@@ -63,6 +63,13 @@ export {
   type NormalizationParams,
   type NormKind,
 } from "./layers/normalization.ts";
+export {
+  switchTransformer,
+  type SequencePair,
+  type SwitchTransformer,
+  type SwitchTransformerOptions,
+  type SwitchTransformerParams,
+} from "./models/switchTransformer.ts";
 export { generate, generateBatch, type GenerateBatchOptions, type GenerateOptions } from "./models/generate.ts";
 export type { SamplingOptions } from "./models/sampling.ts";
 export type { LanguageModel, LossOptions, Model } from "./models/model.ts";

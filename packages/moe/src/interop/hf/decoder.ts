@@ -79,7 +79,7 @@ const isFamily = (name: string): name is FamilyName => Object.hasOwn(families, n
 export function familyOf({ model_type: name }: HfConfig, source: string): FamilyName {
   if (isFamily(name)) return name;
   throw new ConfigError(
-    `${source}: the model_type "${name}" is not built here; ${Object.keys(families).join(", ")} are`,
+    `${source}: the model_type "${name}" is not built here; ${Object.keys(families).join(", ")} are, and switch_transformers by importSwitch`,
   );
 }
 
