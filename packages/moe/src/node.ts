@@ -1,2 +1,3 @@
 export { run } from "./cli/program.ts";
-export { createRun, newestRun, readRun, type ModelSizes, type RunConfig } from "./training/runDirectory.ts";
+export { readRun, type ModelSizes, type RunConfig } from "./training/runConfig.ts";
+export { createRun, newestRun } from "./training/runDirectory.ts";

@@ -11,15 +11,8 @@ import type { Corpus } from "../text/corpus.ts";
 import { textEntropies } from "../text/entropy.ts";
 import { characterTokenizer } from "../text/tokenizer.ts";
 import { stepsIn } from "../training/history.ts";
-import {
-  createRun,
-  readRun,
-  runsRoot,
-  schedules,
-  type ModelSizes,
-  type RunConfig,
-  type TrainingConfig,
-} from "../training/runDirectory.ts";
+import { readRun, schedules, type ModelSizes, type RunConfig, type TrainingConfig } from "../training/runConfig.ts";
+import { createRun, runsRoot } from "../training/runDirectory.ts";
 import { samplesLog } from "../training/runLog.ts";
 import { train, type Report } from "../training/train.ts";
 import { aboveZero } from "../training/trainOptions.ts";
@@ -28,6 +21,7 @@ import { stopOnInterrupt } from "./interrupt.ts";
 import { heldOutBatches, judge } from "./judge.ts";
 import {
   characterModel,
+  loadRun,
   readText,
   readyCorpus,
   textOfRun,
@@ -130,7 +124,10 @@ async function trainRun(options: TrainCommandOptions, used: Command): Promise<vo
     });
     if (options.profile)
       reporter.show(await profileStep((steps) => train({ ...stepsOf(prepared), steps }), options.device));
-    if (!prepared.dir) await showUntrained(prepared, dir, reporter);
+    const done = (await stepsIn(dir)).at(-1);
+    await samplesLog.rewind(dir, done ?? -1);
+    if (done === undefined) await showUntrained(prepared, dir, reporter);
+    else await makeUpSample(prepared, dir, done);
     const last = await trainSteps(prepared, dir, reporter, interrupt.signal);
     if (interrupt.signal.aborted && (last?.step ?? -1) + 1 < config.steps)
       return reporter.show({ event: "stopped", run: dir, step: last ? last.step + 1 : 0, steps: config.steps });
@@ -245,8 +242,6 @@ async function trainSteps(
   const { steps, batch, accumulate, ema, evalEvery, patience, keep } = config;
   const { context } = model;
   const judging = heldOutBatches(corpus, context, batch);
-  const done = (await stepsIn(dir)).at(-1);
-  await samplesLog.rewind(dir, done ?? 0);
   const run = train({
     ...stepsOf(prepared),
     steps,
@@ -259,7 +254,7 @@ async function trainSteps(
       ...(patience !== null && { patience }),
     },
     checkpoint: { dir, every: evalEvery, keep },
-    resume: done !== undefined,
+    resume: (await stepsIn(dir)).length > 0,
     signal,
   });
   const clock = stopwatch(batch * accumulate * context);
@@ -270,7 +265,7 @@ async function trainSteps(
     if (report.evaluation)
       await samplesLog.note(dir, {
         step: report.step + 1,
-        ...(await sampleOf(prepared, report.average ?? report.params, 48)),
+        ...(await sampleOf(prepared, report.average ?? report.params, sampleLength)),
       });
     if (!reporter.wants(report.step + 1, steps)) continue;
     const left = steps - report.step - 1;
@@ -332,6 +327,18 @@ async function showUntrained(prepared: Prepared, dir: string, reporter: TrainRep
   await samplesLog.note(dir, { step: 0, ...sample });
   reporter.show({ event: "sample", when: "before", ...sample });
 }
+
+/** A run that was killed between its checkpoint and the sample that belongs to it. */
+async function makeUpSample(prepared: Prepared, dir: string, step: number): Promise<void> {
+  const { evalEvery, steps } = prepared.config;
+  const wasDue = step % evalEvery === 0 || step === steps;
+  if (!wasDue || (await samplesLog.read(dir)).some((sample) => sample.step === step)) return;
+  const { params } = await loadRun(dir);
+  await samplesLog.note(dir, { step, ...(await sampleOf(prepared, params, sampleLength)) });
+}
+
+/** Tokens of a sample that is only noted. */
+const sampleLength = 48;
 
 /** How a model goes on with the beginning of the held-out text. */
 async function sampleOf({ model, corpus, config }: Prepared, params: CharacterModelParams, maxTokens: number) {

@@ -80,7 +80,7 @@ const captions = (page: Page) => page.locator("figcaption").allTextContents();
 
 describe("a report", () => {
   test("opens from the disk with no network, and every figure is drawn", async () => {
-    const { page, trouble } = await open(await report(runs.slice(0, 1), { looks: new Map([[runs[0], look]]) }));
+    const { page, trouble } = await open(await report(runs[0], { looks: new Map([[runs[0], look]]) }));
     const sizes = await page
       .locator("figure svg")
       .evaluateAll((drawn) => drawn.map((svg) => svg.getBoundingClientRect()));
@@ -98,7 +98,7 @@ describe("a report", () => {
   });
 
   test("a curve goes through the points of the log", async () => {
-    const { page } = await open(await report(runs.slice(0, 1)));
+    const { page } = await open(await report(runs[0]));
     const path = await page
       .locator("figure")
       .filter({ hasText: "Learning rate." })
@@ -109,7 +109,7 @@ describe("a report", () => {
   });
 
   test("shows the passage of the layer that is chosen, in a colour for each expert", async () => {
-    const { page } = await open(await report(runs.slice(0, 1), { looks: new Map([[runs[0], look]]) }));
+    const { page } = await open(await report(runs[0], { looks: new Map([[runs[0], look]]) }));
     const shown = page.locator(".passage:visible");
     expect(await shown.textContent()).toBe("a<b>&c");
     const colors = () =>
@@ -122,7 +122,7 @@ describe("a report", () => {
   });
 
   test("follows the reader's light or dark", async () => {
-    const html = await report(runs.slice(0, 1));
+    const html = await report(runs[0]);
     const [light, dark] = await Promise.all(
       (["light", "dark"] as const).map(async (colorScheme) => {
         const { page } = await open(html, { colorScheme });
@@ -152,7 +152,7 @@ describe("a report", () => {
   });
 
   test("what models write is text, whatever it looks like", async () => {
-    const { page, trouble } = await open(await report(runs.slice(0, 1)));
+    const { page, trouble } = await open(await report(runs[0]));
     expect(await page.locator("td.text").first().textContent()).toBe("<i></script><b>");
     expect(trouble).toEqual([]);
     await page.context().close();

@@ -1,0 +1,73 @@
+import { ConfigError, FormatError } from "@switchyard/tensor";
+import * as files from "#files";
+
+/** The sizes of a language model of the command line: what a run must remember to build it again. */
+export interface ModelSizes {
+  readonly dim: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly hidden: number;
+  readonly context: number;
+  readonly experts: number;
+  readonly k: number;
+  /** Of experts: `relu` with biases, or `swiglu` without, as in Mixtral. */
+  readonly activation: "relu" | "swiglu";
+}
+
+/** How the learning rate goes on after it has risen: as it is, or down to nothing by a straight line or half a cosine. */
+export const schedules = ["constant", "linear", "cosine"] as const;
+
+/** How a run of the command line trains. */
+export interface TrainingConfig {
+  readonly steps: number;
+  readonly seed: number;
+  /** Sequences in a batch. */
+  readonly batch: number;
+  /** Batches in a step. */
+  readonly accumulate: number;
+  /** The highest. */
+  readonly learningRate: number;
+  readonly schedule: (typeof schedules)[number];
+  /** Steps in which the learning rate rises. */
+  readonly warmup: number;
+  readonly weightDecay: number;
+  /** The greatest global norm of a gradient. */
+  readonly clip: number;
+  /** Of the parameters' average; null for none. */
+  readonly ema: number | null;
+  /** Steps from one evaluation, and one checkpoint, to the next. */
+  readonly evalEvery: number;
+  /** Evaluations without improvement that end the run; null for no such end. */
+  readonly patience: number | null;
+  /** The newest checkpoints that are kept. */
+  readonly keep: number;
+}
+
+/** What a run is, written when it begins: `run.json`. Beside it lie checkpoints, `metrics.jsonl` and `samples.jsonl`. */
+export interface RunConfig extends TrainingConfig {
+  readonly format: "switchyard run";
+  readonly version: 1;
+  /** What wrote it. */
+  readonly versions: { readonly switchyard: string; readonly node: string };
+  readonly model: ModelSizes;
+  /** The characters of the tokenizer, in the order of their ids. */
+  readonly vocabulary: string;
+  /** The text: a file, or null for the book that comes with the package; and what it was. */
+  readonly data: { readonly file: string | null; readonly sha256: string };
+}
+
+export const configName = "run.json";
+
+/** What a run is. @throws {ConfigError | FormatError} if the directory is none of a run. */
+export async function readRun(dir: string): Promise<RunConfig> {
+  const path = files.joinPath(dir, configName);
+  if (!(await files.exists(path)))
+    throw new ConfigError(`${dir} is not the directory of a run: it has no ${configName}`);
+  try {
+    const config = JSON.parse(new TextDecoder().decode(await files.readBytes(path))) as RunConfig;
+    if (config.format === "switchyard run" && config.version === 1) return config;
+  } catch {
+    // No JSON: as little a run as JSON of another kind.
+  }
+  throw new FormatError(`${path} does not describe a run that this version can read`);
+}
