@@ -10,6 +10,7 @@ export default defineConfig({
     include: ["packages/*/test/**/*.test.ts", "bench/**/*.test.ts", "examples/test/*.test.ts"],
     pool: "forks",
     execArgv: ["--conditions=source"],
+    setupFiles: process.env.SWITCHYARD_DEEP ? ["vitest.deep.ts"] : [],
     maxWorkers: 2,
     testTimeout: process.env.SWITCHYARD_DEEP ? 600_000 : 30_000,
   },

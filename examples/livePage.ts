@@ -1,4 +1,5 @@
-// A page that trains and draws how many tokens each expert gets: it must compile; what it calls runs elsewhere.
+// A page that trains, on WebGPU if there is one, and draws how many tokens each expert gets: `npm run build && npx vite examples`, then
+// open /livePage.html.
 import { init } from "@switchyard/tensor";
 import { adam } from "@switchyard/autograd";
 import { loadMetrics, train } from "@switchyard/moe";

@@ -1,8 +1,7 @@
 // A language model put together by hand: embedding, LSTM, one mixture for all time steps, LSTM, softmax (Shazeer et al. 2017, appendix C.1).
-// It learns this repository's README, or another text: `npm run example examples/lstmMoe.ts README.md`.
-import { crossEntropy, init as start, random, scope, type Key, type Tensor } from "@switchyard/tensor";
-import { adam } from "@switchyard/autograd";
-import { embedding, importanceLoss, linear, loadLoss, lstm, moe, noisyTopK, train, type Model } from "@switchyard/moe";
+// `npm run example examples/trainLstmMoe.ts` trains it; livePage.ts does in a page.
+import { crossEntropy, random, scope, type Key, type Tensor } from "@switchyard/tensor";
+import { embedding, importanceLoss, linear, loadLoss, lstm, moe, noisyTopK, type Model } from "@switchyard/moe";
 
 const D = 64;
 export const vocab = 96;
@@ -43,11 +42,3 @@ export const model = {
     return { loss: crossEntropy(logits, targets).add(balance), routing };
   },
 } satisfies Model<Params, { tokens: Tensor; targets: Tensor }, { loss: Tensor; routing: unknown }>;
-
-if (import.meta.main) {
-  const { batchesOf } = await import("./text.ts");
-  await start("wasm");
-  const data = await batchesOf(process.argv[2] ?? "README.md");
-  for await (const { step, loss } of train({ model, data, optimizer: adam({ learningRate: 2e-3 }), steps: 200 }))
-    if (step % 20 === 0) console.log(`step ${step}: loss ${loss.toFixed(3)}`);
-}

@@ -19,6 +19,13 @@ const javascript = (module: string, flags: readonly string[] = [], options = {})
 /** V8 fuses 128-bit operations under this flag in the whole process: a peer that has it needs a process of its own. */
 const revectorize = ["--experimental-wasm-revectorize"];
 
+/** Started where an adapter is: the machine's own, or else a software one. */
+const onGpu = (module: string): ContestantKind => {
+  const { command, args } = javascript(module);
+  return { command, args: ["--no-warnings", adapter, ...args] };
+};
+const adapter = here("../packages/tensor/test/backend/webgpu/adapter.ts");
+
 /** The interpreter that has PyTorch, if any has. */
 const python = process.env.PYTHON ?? "python3";
 
@@ -32,6 +39,9 @@ export const contestantKinds = {
   "tfjs-cpu": javascript("peers/tfjs/cpu.ts"),
   "jax-js": javascript("peers/jax/peer.ts"),
   "jax-js revectorized": javascript("peers/jax/peer.ts", revectorize),
+  "switchyard webgpu": onGpu("peers/switchyard/webgpu.ts"),
+  "tfjs-webgpu": onGpu("peers/tfjs/webgpu.ts"),
+  "jax-js webgpu": onGpu("peers/jax/webgpu.ts"),
   PyTorch: { command: python, args: [here("peers/torch/peer.py")] },
   "Mixtral block of transformers": { command: python, args: [here("peers/torch/peer.py"), "stock"] },
 } satisfies { [name: string]: ContestantKind };

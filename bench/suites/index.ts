@@ -10,6 +10,7 @@ import { scaling } from "./scaling.ts";
 import { size } from "./size.ts";
 import { startup } from "./startup.ts";
 import { step } from "./step.ts";
+import { webgpu } from "./webgpu.ts";
 
 /** Every suite, in the order in which they run. */
 export const suites: { readonly [name: string]: Suite } = {
@@ -25,4 +26,5 @@ export const suites: { readonly [name: string]: Suite } = {
   startup,
   size,
   ledger,
+  webgpu,
 };

@@ -1,4 +1,4 @@
-// The programs in README.md compile, run, and print what it says they print.
+// The programs in README.md and docs/testing.md compile, run, and print what these say they print.
 import { execFile } from "node:child_process";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -8,18 +8,24 @@ import { promisify } from "node:util";
 import { beforeAll, expect, test, vi } from "vitest";
 
 const dir = fileURLToPath(new URL("../.readme/", import.meta.url));
-const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8");
+
+const pages = ["README.md", "docs/testing.md"];
 
 /** Each block of TypeScript and, where one follows, the block of text that it prints. */
-const programs = [...readme.matchAll(/^```ts\n(.*?)^```\n+(?:```text\n(.*?)^```)?/gms)].map((match, i) => ({
-  heading: readme
-    .slice(0, match.index)
-    .match(/^#+ .*$/gm)!
-    .at(-1)!,
-  file: `block${i}.ts`,
-  code: match[1],
-  output: match[2],
-}));
+async function programsOf(page: string) {
+  const text = await readFile(new URL(`../../${page}`, import.meta.url), "utf8");
+  return [...text.matchAll(/^```ts\n(.*?)^```\n+(?:```text\n(.*?)^```)?/gms)].map((match, i) => ({
+    page,
+    heading: text
+      .slice(0, match.index)
+      .match(/^#+ .*$/gm)!
+      .at(-1)!,
+    file: `${page.replace(/\W/g, "-")}-${i}.ts`,
+    code: match[1],
+    output: match[2],
+  }));
+}
+const programs = (await Promise.all(pages.map(programsOf))).flat();
 
 beforeAll(async () => {
   await rm(dir, { recursive: true, force: true });
@@ -44,7 +50,7 @@ test("every block of TypeScript compiles", async () => {
   ).toBe("");
 });
 
-test.each(programs)("the block under $heading ($file) prints what it says", async ({ file, output }) => {
+test.each(programs)("the block under $heading of $page ($file) prints what it says", async ({ file, output }) => {
   let printed = "";
   const log = vi.spyOn(console, "log").mockImplementation((line: unknown) => void (printed += `${String(line)}\n`));
   await import(join(dir, file)).finally(() => log.mockRestore());

@@ -1,19 +1,3 @@
-import { readFileSync } from "node:fs";
-import { defaultDevice, init } from "@jax-js/jax";
-import type { Peer } from "../../tasks.ts";
-import { arithmetic } from "./arithmetic.ts";
-import { languageModel } from "./languageModel.ts";
-import { mixture } from "./mixture.ts";
+import { jaxPeer } from "./load.ts";
 
-// The package does not export its own description, which lies beside its code.
-const description = new URL("../package.json", import.meta.resolve("@jax-js/jax"));
-const { version } = JSON.parse(readFileSync(description, "utf8")) as { version: string };
-
-/** jax-js on its wasm backend, which has one thread in Node. */
-export const peer: Peer = {
-  async start() {
-    await init("wasm");
-    return { version, backend: defaultDevice("wasm") };
-  },
-  tasks: { ...arithmetic, ...mixture, ...languageModel },
-};
+export const peer = jaxPeer("wasm");

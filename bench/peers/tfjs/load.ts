@@ -9,12 +9,13 @@ import type {} from "@tensorflow/tfjs-core/dist/public/chained_ops/register_all_
 const require = createRequire(import.meta.url);
 
 export type TensorFlow = typeof tfjs;
+export type TensorFlowBackend = "wasm" | "cpu" | "webgpu";
 
 /**
  * TensorFlow.js core with its gradients and one backend. What npm resolves in Node has no gradients registered, and its modules import
  * each other without file endings, which Node refuses: so we bundle them as a page would.
  */
-export async function loadTensorFlow(backend: "wasm" | "cpu"): Promise<TensorFlow> {
+export async function loadTensorFlow(backend: TensorFlowBackend): Promise<TensorFlow> {
   const outfile = fileURLToPath(new URL(`../../dist/tfjs-${backend}.cjs`, import.meta.url));
   const contents = [
     `export * from "@tensorflow/tfjs-core";`,
@@ -22,7 +23,7 @@ export async function loadTensorFlow(backend: "wasm" | "cpu"): Promise<TensorFlo
     `import "@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops";`,
     backend === "wasm"
       ? `export { setWasmPaths } from "@tensorflow/tfjs-backend-wasm";`
-      : `import "@tensorflow/tfjs-backend-cpu";`,
+      : `import "@tensorflow/tfjs-backend-${backend}";`,
   ].join("\n");
   buildSync({
     stdin: { contents, resolveDir: fileURLToPath(new URL(".", import.meta.url)) },

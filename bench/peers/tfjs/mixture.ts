@@ -2,7 +2,7 @@ import type { GradSaveFunc, Tensor, Tensor1D, Tensor2D } from "@tensorflow/tfjs-
 import type { TaskMakers } from "../../tasks.ts";
 import type { TensorFlow } from "./load.ts";
 import { productOf } from "./product.ts";
-import { drawn, taskOf, valueAndPullback } from "./ready.ts";
+import { asyncTaskOf, drawn, taskOf, valueAndPullback } from "./ready.ts";
 
 /** The weights of a layer: `gate [D, E]`, `w1` and `w3` `[E, D, H]`, `w2 [E, H, D]`. */
 export type LayerWeights = readonly [gate: Tensor, w1: Tensor, w3: Tensor, w2: Tensor];
@@ -29,10 +29,12 @@ export function mixtureLayer(tf: TensorFlow) {
       };
     })(x) as Tensor2D;
 
-  return (x: Tensor2D, [gate, w1, w3, w2]: LayerWeights, k: number): Tensor2D => {
+  /** @param routed what was read before, on a backend that cannot be read at once. */
+  return (x: Tensor2D, [gate, w1, w3, w2]: LayerWeights, k: number, routed?: HostRouting): Tensor2D => {
     const logits = product(x, gate as Tensor2D); // [T, E]
     const [tokens, experts] = logits.shape;
-    const { chosen, sizes, token, row, order } = routeOnHost(logits.dataSync() as Float32Array, tokens, experts, k);
+    const { chosen, sizes, token, row, order } =
+      routed ?? routeOnHost(logits.dataSync() as Float32Array, tokens, experts, k);
     const values = Array.from({ length: k }, (_, j) => {
       const mine = chosen.filter((_e, slot) => slot % k === j);
       return logits.mul(tf.oneHot(tf.tensor1d(mine, "int32"), experts)).sum(1);
@@ -53,6 +55,8 @@ export function mixtureLayer(tf: TensorFlow) {
     return back.reshape([tokens, k, x.shape[1]]).mul(weights.expandDims(2)).sum(1);
   };
 }
+
+type HostRouting = ReturnType<typeof routeOnHost>;
 
 /** The k largest logits of each token, ties to the lower expert; where each (token, choice) pair goes when sorted by expert. */
 function routeOnHost(logits: Float32Array, tokens: number, experts: number, k: number) {
@@ -92,13 +96,19 @@ export function mixture(tf: TensorFlow) {
     moe({ tokens, dim, hidden, experts, k }, seed) {
       const inputs = layerInputs(dim, hidden, experts, tokens, seed);
       const ct = drawn(tf, [tokens, dim], seed, 5);
-      const f = (x: Tensor, ...weights: Tensor[]): Tensor =>
-        layer(x as Tensor2D, weights as unknown as LayerWeights, k);
-      const make = () => {
+      const make = (routed?: HostRouting) => {
+        const f = (x: Tensor, ...weights: Tensor[]): Tensor =>
+          layer(x as Tensor2D, weights as unknown as LayerWeights, k, routed);
         const [y, [dx, dgate, dw1, dw3, dw2]] = valueAndPullback(tf, f, inputs, ct);
         return { y, dx, dgate, dw1, dw3, dw2 };
       };
-      return taskOf(tf, make, [...inputs, ct]);
+      if (tf.getBackend() !== "webgpu") return taskOf(tf, () => make(), [...inputs, ct]);
+      return asyncTaskOf(tf, async () => {
+        const logits = tf.matMul(inputs[0], inputs[1]);
+        const routed = routeOnHost((await logits.data()) as Float32Array, tokens, experts, k);
+        logits.dispose();
+        return tf.tidy(() => make(routed));
+      }, [...inputs, ct]);
     },
     dense({ tokens, dim, hidden }, seed) {
       const inputs = [

@@ -11,7 +11,7 @@ import {
   type AnyNode,
   type Provenance,
 } from "@switchyard/tensor/graph";
-import { createRecomputation, isCheckpoint } from "./recompute.ts";
+import { createRecomputation, isCheckpoint, outsideCheckpoint } from "./recompute.ts";
 import { vjpRules } from "./rules/index.ts";
 import type { VjpRule } from "./rules/rule.ts";
 
@@ -103,7 +103,7 @@ export function backward<C>(
       for (const [cls, ct] of step.cts)
         step.rule(ct).forEach((cotangent, i) => {
           if (!cotangent) return;
-          const x = node.inputs[i];
+          const x = outsideCheckpoint(node.inputs[i], stops);
           const given = classes.arriving(x, node, cls);
           observer.gave?.(x, node, cls, given, cotangent);
           give(x, given, cotangent);

@@ -1,5 +1,16 @@
 import { GradientError, Tensor } from "@switchyard/tensor";
-import { apply, describe, isFloat, sameShape, type Backward } from "@switchyard/tensor/graph";
+import {
+  aFunction,
+  apply,
+  checkOptions,
+  describe,
+  flag,
+  isFloat,
+  requireOptions,
+  sameShape,
+  type Backward,
+  type Rules,
+} from "@switchyard/tensor/graph";
 
 export interface CustomVjp<Xs extends readonly Tensor[]> {
   /** The function. What it closes over are constants: pass whatever wants a gradient. */
@@ -10,22 +21,34 @@ export interface CustomVjp<Xs extends readonly Tensor[]> {
   readonly linear?: boolean;
 }
 
+const rules: Rules<CustomVjp<readonly Tensor[]>> = { forward: aFunction, backward: aFunction, linear: flag };
+
 /**
  * A function with a gradient of its own making, to any order.
  *
+ * @throws {GradientError} when called with anything but tensors, or if `forward` returns anything but one.
  * @throws {GradientError} when differentiated, if `backward` gives the wrong number or shape of cotangents.
  */
-export function customVjp<Xs extends readonly Tensor[]>({
-  forward,
-  backward,
-  linear = true,
-}: CustomVjp<Xs>): (...xs: Xs) => Tensor {
+export function customVjp<Xs extends readonly Tensor[]>(rule: CustomVjp<Xs>): (...xs: Xs) => Tensor {
+  checkOptions("customVjp", rule as unknown as CustomVjp<readonly Tensor[]>, rules);
+  requireOptions("customVjp", rule, "forward", "backward");
+  const { forward, backward, linear = true } = rule;
   const checked: Backward = (ct, y, ...xs) => {
     const given: readonly unknown[] = backward(ct, y, ...(xs as readonly Tensor[] as Xs));
     checkCotangents(given, xs);
     return given;
   };
-  return (...xs) => apply("custom", [forward(...xs), ...xs], { backward: checked, linear });
+  return (...xs) => {
+    for (const [i, x] of xs.entries()) checkTensor(`input ${i} is`, x, "close over what is none");
+    const y = forward(...xs);
+    checkTensor("forward returned", y, "return one, for example a stack");
+    return apply("custom", [y, ...xs], { backward: checked, linear });
+  };
+}
+
+function checkTensor(what: string, x: unknown, remedy: string): void {
+  if (x instanceof Tensor) return;
+  throw new GradientError(`customVjp: ${what} ${String(x)}, which is no tensor; ${remedy}`);
 }
 
 function checkCotangents(given: unknown, xs: readonly Tensor[]): asserts given is readonly (Tensor | null)[] {

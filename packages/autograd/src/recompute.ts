@@ -7,6 +7,20 @@ export const checkpointName = "checkpoint";
 export const isCheckpoint = (node: AnyNode): node is Node<"call"> & AnyNode =>
   node.op === "call" && node.attrs.name === checkpointName;
 
+/**
+ * What a checkpointed function's fresh input stands for, or the node itself. Cotangents add up there, in the order in which they would
+ * without the checkpoint: adding up those of one checkpoint first would round differently.
+ *
+ * @param variables what the gradient is taken by, whose names are the user's.
+ */
+export function outsideCheckpoint(node: AnyNode, variables: ReadonlySet<AnyNode>): AnyNode {
+  while (isInput(node) && !variables.has(node)) node = node.inputs[0];
+  return node;
+}
+
+const isInput = (node: AnyNode): boolean =>
+  node.op === "tag" && node.attrs.kind === "input" && node.attrs.name === checkpointName;
+
 /** What a checkpointed function computed between its fresh inputs and its results. */
 interface Region {
   readonly inputs: readonly AnyNode[];

@@ -71,6 +71,14 @@ test("checkpoints have gradients of second order", () =>
     [params([0.1, 0.5, -0.3, 0.2], [1, 0.2, 0.3, -1]), tensor([1, 2, 3, 4], { shape: [2, 2] })],
   ));
 
+test("a parameter of the name that checkpoints have has its gradient", async () => {
+  const square = checkpoint((w: Tensor) => w.mul(w));
+  const g = grad((p: { checkpoint: Tensor }) => square(p.checkpoint).add(p.checkpoint).sum())({
+    checkpoint: tensor([1, 2]),
+  });
+  expect(await g.checkpoint.toArray()).toEqual([3, 5]);
+});
+
 test("a function of no tensors is itself", () => {
   expect(checkpoint((n: number) => n + 1)(2)).toBe(3);
 });

@@ -1,5 +1,7 @@
+import { fc, test as property } from "@fast-check/vitest";
 import { GradientError, init, tensor, type Tensor } from "@switchyard/tensor";
-import { call, checkGrads, customVjp, grad } from "@switchyard/autograd";
+import { call, checkGrads, checkpoint, customVjp, grad } from "@switchyard/autograd";
+import { awayFromKinks, tensorOf } from "@switchyard/autograd/testing";
 import { expect, test } from "vitest";
 
 await init("cpu");
@@ -19,6 +21,31 @@ test("a custom rule is differentiated in turn", () => checkGrads(squaredRelu, [x
 
 test("a rule written in the result has second gradients by the rule itself", () =>
   checkGrads(customVjp({ forward: (v: Tensor) => v.exp(), backward: (ct, y) => [ct.mul(y)] }), [x], { order: 3 }));
+
+const parts = {
+  squaredRelu: (v: Tensor, w: Tensor) => squaredRelu(v.add(w)),
+  quotient: customVjp({
+    forward: (v: Tensor, w: Tensor) => v.div(w.square().add(1)),
+    backward: (ct, y, _v, w) => {
+      const below = w.square().add(1);
+      return [ct.div(below), ct.mul(y).mul(w).mul(-2).div(below)];
+    },
+  }),
+  recomputed: checkpoint((v: Tensor, w: Tensor) => v.mul(w).tanh().add(w)),
+  named: call("named", (v: Tensor, w: Tensor) => v.sin().mul(w)),
+  nested: customVjp({
+    forward: (v: Tensor, w: Tensor) => squaredRelu(v).mul(w),
+    backward: (ct, _y, v, w) => [ct.mul(v.relu().mul(2)).mul(w), ct.mul(squaredRelu(v))],
+  }),
+};
+
+property.prop([
+  awayFromKinks(tensorOf({ shape: [2], min: -1, max: 1 }), [0]),
+  tensorOf({ shape: [2], min: -1, max: 1 }),
+  fc.array(fc.constantFrom(...Object.values(parts)), { minLength: 1, maxLength: 3 }),
+])("programs of custom rules, checkpoints and calls have right gradients, to third order", (v, w, program) =>
+  checkGrads((a: Tensor, b: Tensor) => program.reduce((out, part) => part(out, b), a), [v, w], { order: 3 }),
+);
 
 test("null is a gradient of zero", async () => {
   const first = customVjp({

@@ -78,6 +78,30 @@ test.each<[what: string, kind: new () => Error, message: string, act: () => unkn
     () => grad((t: Tensor) => short(t).sum())(x()),
   ],
   [
+    "an input that is no tensor",
+    GradientError,
+    "customVjp: input 1 is 3, which is no tensor; close over what is none",
+    () => customVjp({ forward: (t: Tensor, scale: Tensor) => t.mul(scale), backward: () => [null] })(x(), untyped(3)),
+  ],
+  [
+    "a result that is no tensor",
+    GradientError,
+    "customVjp: forward returned f32[2] on cpu,3, which is no tensor; return one",
+    () => customVjp({ forward: (t: Tensor): Tensor => untyped([t, 3]), backward: () => [null] })(x()),
+  ],
+  [
+    "a custom rule without backward",
+    ConfigError,
+    'customVjp: needs the option "backward"',
+    () => customVjp(untyped({ forward: (t: Tensor) => t })),
+  ],
+  [
+    "a custom rule with an unknown part",
+    ConfigError,
+    'customVjp: unknown option "jvp"; options are forward, backward, linear',
+    () => customVjp(untyped({ forward: (t: Tensor) => t, backward: () => [null], jvp: 1 })),
+  ],
+  [
     "trees that differ",
     ShapeError,
     "treeMap: the trees differ at a: one has a tensor, the other undefined",

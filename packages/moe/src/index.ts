@@ -1,17 +1,58 @@
+export type { Ailment, Finding } from "./diagnostics/doctor/checks.ts";
+export { doctor, type Patient } from "./diagnostics/doctor/doctor.ts";
+export { coActivation, expertTokens } from "./diagnostics/expertTables.ts";
+export {
+  explainRouter,
+  type LogitMover,
+  type RouterExplanation,
+  type RouterMover,
+  type RouterPath,
+} from "./diagnostics/explainRouter.ts";
 export { loadMetrics, type LoadMetrics } from "./diagnostics/loadMetrics.ts";
+export {
+  simulateExpertParallel,
+  type CapacityEffect,
+  type ExpertParallel,
+  type ExpertParallelOptions,
+  type RecordedChoices,
+} from "./diagnostics/plan/expertParallel.ts";
+export type { LatentAttention, PlanConfig, PlanMoe } from "./diagnostics/plan/config.ts";
+export { plan, type Plan, type PlanOptions } from "./diagnostics/plan/plan.ts";
+export type { ParameterCount } from "./diagnostics/plan/parameters.ts";
+export { presets, type PresetName } from "./diagnostics/plan/presets.ts";
+export { recordRouting, replayRouting, type RoutingRecord } from "./diagnostics/recordRouting.ts";
+export { samplingFloor, type RoutedSizes } from "./diagnostics/samplingFloor.ts";
 export type { CapacityConvention, CapacityOptions, CapacityPriority } from "./dispatch/capacity.ts";
 export { combine, dispatch } from "./dispatch/dispatch.ts";
 export { withCapacity } from "./dispatch/withCapacity.ts";
 export { experts, type Activation, type Experts, type ExpertsOptions, type ExpertsParams } from "./layers/experts.ts";
+export { hierarchicalMoe, type HierarchicalMoeOptions } from "./layers/hierarchicalMoe.ts";
 export { moe, type Moe, type MoeOptions, type MoeParams, type MoeResult } from "./layers/moe.ts";
+export {
+  softMoe,
+  type SoftMoe,
+  type SoftMoeOptions,
+  type SoftMoeParams,
+  type SoftMoeResult,
+} from "./layers/softMoe.ts";
+export { upcycle, type UpcycleOptions } from "./layers/upcycle.ts";
 export { cvSquared, type CvSquaredOptions } from "./losses/cvSquared.ts";
 export { gshardLoss, type GshardLossOptions } from "./losses/gshardLoss.ts";
+export { hierarchicalLoad, hierarchicalLoadLoss } from "./losses/hierarchicalLoad.ts";
 export { importance, importanceLoss, type ImportanceLossOptions, type ImportanceOptions } from "./losses/importance.ts";
 export { load, loadLoss, probInTopK, type LoadLossOptions, type ProbInTopKOptions } from "./losses/load.ts";
 export { sequenceBalanceLoss, type SequenceBalanceLossOptions } from "./losses/sequenceBalanceLoss.ts";
 export { switchLoss, type Fraction, type SwitchLossOptions } from "./losses/switchLoss.ts";
 export { zLoss, type ZLossOptions } from "./losses/zLoss.ts";
+export { baseAssignment } from "./routing/baseAssignment.ts";
+export { expertChoice, type ExpertChoiceOptions, type ExpertChoiceRouting } from "./routing/expertChoice.ts";
 export { forced } from "./routing/forced.ts";
+export {
+  hierarchicalTopK,
+  type HierarchicalRouting,
+  type HierarchicalTopKOptions,
+  type HierarchicalTopKParams,
+} from "./routing/hierarchicalTopK.ts";
 export { makeRouting, type RoutingParts } from "./routing/makeRouting.ts";
 export { noisyTopK, type NoisyTopKOptions, type NoisyTopKParams } from "./routing/noisyTopK.ts";
 export type {
@@ -71,6 +112,15 @@ export {
   type SwitchTransformerParams,
 } from "./models/switchTransformer.ts";
 export { generate, generateBatch, type GenerateBatchOptions, type GenerateOptions } from "./models/generate.ts";
+export {
+  lstmMoe,
+  type LstmMoe,
+  type LstmMoeCache,
+  type LstmMoeLoss,
+  type LstmMoeOptions,
+  type LstmMoeOutput,
+  type LstmMoeParams,
+} from "./models/lstmMoe.ts";
 export type { SamplingOptions } from "./models/sampling.ts";
 export type { LanguageModel, LossOptions, Model } from "./models/model.ts";
 export type { BlockParams } from "./models/block.ts";

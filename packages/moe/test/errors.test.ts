@@ -12,11 +12,15 @@ import {
   type Tensor,
 } from "@switchyard/tensor";
 import {
+  expertChoice,
   gshardTop2,
   hashRouter,
+  hierarchicalTopK,
+  lstmMoe,
   makeRouting,
   sequenceBalanceLoss,
   sigmoidTopK,
+  softMoe,
   switchTop1,
   updateBias,
   withCapacity,
@@ -196,6 +200,51 @@ test.each<[what: string, kind: new () => Error, message: string, act: () => unkn
     ConfigError,
     "sequenceBalanceLoss: sequences of 3 tokens do not divide 4 tokens",
     () => sequenceBalanceLoss(record(), { sequence: 3 }),
+  ],
+  [
+    "experts that choose nobody",
+    ConfigError,
+    "expertChoice: capacityFactor must be a number above 0, got 0",
+    () => expertChoice({ capacityFactor: 0 }),
+  ],
+  [
+    "groups of a hierarchy that do not divide the experts",
+    ConfigError,
+    "hierarchicalTopK: 3 groups do not divide 8 experts; choose a divisor",
+    () => hierarchicalTopK({ groups: 3, topGroups: 1, k: 1 }).init(random.key(0), { dim: 2, experts: 8 }),
+  ],
+  [
+    "more choices than a group has experts",
+    ConfigError,
+    "hierarchicalTopK: k = 3 but there are 2 experts; choose k from 1 to 2",
+    () => hierarchicalTopK({ groups: 4, topGroups: 1, k: 3 }).init(random.key(0), { dim: 2, experts: 8 }),
+  ],
+  [
+    "a capacity where experts choose",
+    ConfigError,
+    "moe: dispatch: a capacity needs a router whose tokens choose experts; this one has its own",
+    () => {
+      const l = moe({ ...sizes, router: expertChoice({ capacityFactor: 1 }), dispatch: { capacity: 1 } });
+      return l.apply(l.init(random.key(0)), zeros([3, 2]));
+    },
+  ],
+  [
+    "sequences of another width",
+    ShapeError,
+    "softMoe: x must be […, tokens, 2] (got f32[3,5])",
+    () => {
+      const l = softMoe(sizes);
+      return l.apply(l.init(random.key(0)), zeros([3, 5]));
+    },
+  ],
+  [
+    "an empty sequence of an LSTM",
+    ShapeError,
+    "lstmMoe: tokens must be [batch, steps], one at least (got i32[1,0])",
+    () => {
+      const m = lstmMoe({ vocab: 3, dim: 2, hidden: 2, experts: 2, k: 1 });
+      return m.apply(m.init(random.key(0)), i32(1, 0));
+    },
   ],
   [
     "a loss that is no scalar",

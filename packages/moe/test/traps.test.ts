@@ -103,13 +103,14 @@ describe.each<DeviceName>(["cpu", "wasm"])("on %s", (device) => {
   });
 });
 
-const traps = await readFile(new URL("../../../docs/moe-traps.md", import.meta.url), "utf8");
-const cited = [...traps.matchAll(/\[([^\]]+)\]\(\.\.\/(packages\/[^)]+)\)/g)].map(([, sentence, file]) => ({
-  sentence,
-  file,
-}));
+const pages = await Promise.all(
+  ["moe-traps.md", "moe-matrix.md"].map((page) => readFile(new URL(`../../../docs/${page}`, import.meta.url), "utf8")),
+);
+const cited = [...pages.join("\n").matchAll(/\[([^\]]+)\]\(\.\.\/((?:packages|examples)\/[^)]+)\)/g)].map(
+  ([, sentence, file]) => ({ sentence, file }),
+);
 
-test.each(cited)("the table of traps cites a test that exists: $sentence", async ({ sentence, file }) => {
+test.each(cited)("the tables cite a test that exists: $sentence", async ({ sentence, file }) => {
   const source = await readFile(new URL(`../../../${file}`, import.meta.url), "utf8");
   expect(source).toContain(sentence);
 });

@@ -35,3 +35,19 @@ export function checkFloat(op: string, x: Tensor): void {
       `${op}: takes floating-point tensors; cast first, for example .cast("f32") (got ${describe(x)})`,
     );
 }
+
+const integers = { i32: [-0x80000000, 0x7fffffff], u32: [0, 0xffffffff], bool: [0, 1] } as const;
+
+/** Whether a dtype holds a number; floats hold any, rounded. */
+export function isValueOf(dtype: DType, value: number): boolean {
+  if (isFloat(dtype)) return true;
+  const [low, high] = integers[dtype];
+  return Number.isInteger(value) && value >= low && value <= high;
+}
+
+/** A number must be exact in an integer tensor's dtype: nothing is rounded silently. */
+export function checkNumber(op: string, value: number, dtype: DType): number {
+  if (typeof value !== "number") throw new DTypeError(`${op}: takes a number, got ${JSON.stringify(value)}`);
+  if (isValueOf(dtype, value)) return value;
+  throw new DTypeError(`${op}: ${value} is not a value of ${dtype}; cast the tensor first, for example .cast("f32")`);
+}

@@ -1,3 +1,4 @@
+import { isValueOf } from "./apply.ts";
 import { DTypeError, ShapeError } from "./errors.ts";
 import { checkShape, sameShape, sizeOf } from "./shape.ts";
 import { defaultFloat } from "./runtime/defaults.ts";
@@ -7,6 +8,7 @@ import {
   checkDevice,
   checkDType,
   hostArrayFrom,
+  isInteger,
   type DeviceName,
   type DType,
   type Shape,
@@ -32,6 +34,7 @@ export function leafOf(data: TensorData, { shape, dtype }: TensorOptions, device
     throw new ShapeError(`tensor: shape [${wanted}] has ${sizeOf(wanted)} elements but the data has ${flat.length}`);
   }
   const type = checkDType("tensor", dtype ?? kind);
+  if (isInteger(type) && !(ArrayBuffer.isView(data) && typedKind(data) === type)) checkIntegers(flat, type);
   return hostLeaf(checkDevice("tensor", device), wanted, hostArrayFrom(type, flat), type, "tensor");
 }
 
@@ -61,10 +64,19 @@ function flatten(data: TensorData): { flat: ArrayLike<number>; nested: Shape; ki
   return { nested: shapeOf(data), flat, kind: kind ?? defaultFloat() };
 }
 
+/** Nothing is rounded or wrapped silently. */
+function checkIntegers(flat: ArrayLike<number>, dtype: "i32" | "u32"): void {
+  for (let i = 0; i < flat.length; i++)
+    if (!isValueOf(dtype, flat[i]))
+      throw new DTypeError(
+        `tensor: ${flat[i]} is not a value of ${dtype}; .cast("${dtype}") a float tensor to truncate and saturate`,
+      );
+}
+
 function checkElement(x: unknown): unknown {
   if (typeof x === "number" || typeof x === "boolean") return x;
   throw new DTypeError(
-    `tensor: elements are numbers or booleans, got ${JSON.stringify(x)}; pass a number, nested arrays or a typed array`,
+    `tensor: elements are numbers or booleans, got ${typeof x === "bigint" ? `${x}n` : JSON.stringify(x)}; pass a number, nested arrays or a typed array`,
   );
 }
 

@@ -27,6 +27,7 @@ export {
 export { profile, type KernelProfile } from "./runtime/profile.ts";
 export { ceilings, shareOfCeiling, totalOf, type Ceilings, type Work } from "./ceilings.ts";
 export { scope } from "./provenance.ts";
+export { assign, type AssignOptions } from "./functions/assign.ts";
 export { attention, type AttentionOptions } from "./functions/attention.ts";
 export { call } from "./functions/call.ts";
 export { dropout } from "./functions/dropout.ts";

@@ -1,5 +1,5 @@
 import { leafOf, type TensorData, type TensorOptions } from "./creation.ts";
-import { fullLike } from "./apply.ts";
+import { checkNumber, fullLike } from "./apply.ts";
 import { ShapeError } from "./errors.ts";
 import { makeNode } from "./node.ts";
 import { leafStorage } from "./runtime/leaves.ts";
@@ -7,7 +7,15 @@ import { defaultFloat } from "./runtime/defaults.ts";
 import { defaultDevice } from "./runtime/devices.ts";
 import { checkShape } from "./shape.ts";
 import { Tensor } from "./tensor.ts";
-import { checkDevice, type DeviceName, type DType, type Shape, type TypedArray, type TypedArrayOf } from "./types.ts";
+import {
+  checkDevice,
+  checkDType,
+  type DeviceName,
+  type DType,
+  type Shape,
+  type TypedArray,
+  type TypedArrayOf,
+} from "./types.ts";
 
 type DTypeOfArray<A> = { [D in DType]: A extends TypedArrayOf[D] ? D : never }[DType];
 type Booleans = boolean | readonly Booleans[];
@@ -47,9 +55,9 @@ export function full<D extends DType = "f32">(
   value: number,
   { dtype, device }: MakeOptions<D> = {},
 ): Tensor<D> {
-  return new Tensor<D>(
-    makeNode("full", [], { shape, value, dtype: dtype ?? defaultFloat() }, deviceFor("full", device)),
-  );
+  const type = checkDType("full", dtype ?? defaultFloat());
+  checkNumber("full", value, type);
+  return new Tensor<D>(makeNode("full", [], { shape, value, dtype: type }, deviceFor("full", device)));
 }
 
 export const zeros = <D extends DType = "f32">(shape: Shape, options?: MakeOptions<D>): Tensor<D> =>
@@ -72,6 +80,8 @@ export function arange<D extends DType = DType>(
 ): Tensor<D> {
   const [from, to] = stop === undefined ? [0, start] : [start, stop];
   if (step === 0) throw new ShapeError("arange: step must not be 0");
+  if (![from, to, step].every(Number.isFinite))
+    throw new ShapeError(`arange: start, stop and step must be finite, got ${from}, ${to}, ${step}`);
   const type = dtype ?? ([from, to, step].every(Number.isInteger) ? "i32" : defaultFloat());
   const count = iota([Math.max(Math.ceil((to - from) / step), 0)], 0, type, device);
   return (from === 0 && step === 1 ? count : count.mul(step).add(from)) as Tensor<D>;

@@ -40,6 +40,8 @@ export function normalizeAxis(op: string, axis: number, ndim: number): number {
 /** Ascending, distinct axes; `undefined` means all of them. */
 export function normalizeAxes(op: string, axis: number | readonly number[] | undefined, ndim: number): number[] {
   if (axis === undefined) return Array.from({ length: ndim }, (_, i) => i);
+  if (typeof axis !== "number" && !Array.isArray(axis))
+    throw new ShapeError(`${op}: an axis is a number or an array of them, got ${JSON.stringify(axis)}`);
   const axes = (typeof axis === "number" ? [axis] : [...axis]).map((a) => normalizeAxis(op, a, ndim));
   if (new Set(axes).size !== axes.length) throw new ShapeError(`${op}: axes [${axes}] name one axis twice`);
   return axes.toSorted((a, b) => a - b);
@@ -61,10 +63,15 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): Shape {
   return out;
 }
 
+/** Throws unless extents, or axes, come as an array: `reshape(2, 3)` is what other libraries take. */
+export function checkArray(op: string, what: string, given: readonly number[]): void {
+  if (Array.isArray(given)) return;
+  throw new ShapeError(`${op}: ${what}, got ${String(given)}; write [${String(given)}]`);
+}
+
 /** Throws unless every extent is a non-negative integer. */
 export function checkShape(op: string, shape: Shape): void {
-  if (!Array.isArray(shape))
-    throw new ShapeError(`${op}: a shape is an array of extents, got ${String(shape)}; write [${String(shape)}]`);
+  checkArray(op, "a shape is an array of extents", shape);
   for (const extent of shape) {
     if (!Number.isInteger(extent) || extent < 0) {
       throw new ShapeError(`${op}: extents are non-negative integers, got [${shape}]`);

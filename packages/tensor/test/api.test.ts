@@ -3,7 +3,7 @@ import * as api from "@switchyard/tensor";
 
 /** Functions that are no methods: they make tensors, take no tensor first, or are not about one tensor. */
 const functionsOnly = `arange eye full linspace ones onesLike tensor zeros zerosLike
-  attention call concat dropout einsum mark scatter stack term shiftLeft shiftRight
+  assign attention call concat dropout einsum mark scatter stack term shiftLeft shiftRight
   ceilings shareOfCeiling totalOf
   defaultDevice devices init memory profile realize scope setDefaultDevice shutdown`.split(/\s+/);
 /** Methods that are no functions: about the handle, not its elements. */

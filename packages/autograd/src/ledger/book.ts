@@ -78,7 +78,7 @@ export function bookOf<O>(book: Book<O>): Ledger<O> {
       return book.graph();
     },
     toDot: () => dotOfGraph(book.graph()),
-    toString: () => ledgerText(loss, accounts, entries()),
+    toString: () => ledgerText(loss, entries()),
   };
 }
 

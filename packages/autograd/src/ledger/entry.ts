@@ -3,6 +3,7 @@ import { describe } from "@switchyard/tensor/graph";
 import { dotOf, normOf, once, sumOf, type Account, type AccountPart } from "./account.ts";
 import type { Step } from "./flow.ts";
 import type { PathClass } from "./pathClass.ts";
+import { entryText } from "./text.ts";
 import { zerosOf, type Zero } from "./zero.ts";
 
 /** One class's part of a gradient. */
@@ -10,6 +11,8 @@ export interface LedgerPart {
   readonly class: PathClass;
   /** Like the parameter, or a scalar where one element was asked for. */
   readonly contribution: Tensor;
+  /** Its elements on the host, row-major. */
+  readonly elements: ArrayLike<number>;
   readonly norm: number;
   /** `⟨part, total⟩ / ‖total‖²`: shares add up to 1 and may be negative; 0 where the total is 0. */
   readonly share: number;
@@ -37,6 +40,8 @@ export interface LedgerEntry {
   readonly steps: readonly Step[];
   /** Why elements of the total are exactly zero; absent if none is. */
   readonly why?: readonly Zero[];
+  /** A table of the parts, and what is remarkable below it. */
+  toString(): string;
 }
 
 /**
@@ -79,6 +84,9 @@ export function entryOf(account: Account, index?: readonly number[]): LedgerEntr
     get why() {
       return why();
     },
+    toString() {
+      return entryText(this, account);
+    },
   };
 }
 
@@ -100,6 +108,7 @@ function partOf(
     get contribution() {
       return contribution();
     },
+    elements: data,
     norm,
     share: totalNorm === 0 ? 0 : dot / totalNorm ** 2,
     cosine: totalNorm === 0 || norm === 0 ? 0 : dot / (norm * totalNorm),

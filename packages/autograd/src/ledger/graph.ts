@@ -60,9 +60,13 @@ export function gradientGraph(
 function groupNode(node: AnyNode, parameters: ReadonlyMap<AnyNode, string>): GradientNode {
   const path = parameters.get(node);
   if (path !== undefined) return { id: `parameter ${path}`, kind: "parameter", label: path || "the parameter" };
-  if (node.op === "tag" && node.attrs.kind === "term")
-    return { id: `term ${node.attrs.name}`, kind: "term", label: node.attrs.name };
   const { scope } = node.provenance;
+  if (node.op === "tag" && node.attrs.kind === "term") {
+    const { name } = node.attrs;
+    // A loss that a layer gives in a scope of its own name, as mixtures do, is not named twice.
+    const label = scope === "" || scope === name || scope.endsWith(`/${name}`) ? scope || name : `${scope}/${name}`;
+    return { id: `term ${label}`, kind: "term", label };
+  }
   return scope === ""
     ? { id: "loss", kind: "loss", label: "loss" }
     : { id: `scope ${scope}`, kind: "scope", label: scope };
@@ -70,7 +74,7 @@ function groupNode(node: AnyNode, parameters: ReadonlyMap<AnyNode, string>): Gra
 
 const shapes = { loss: "doublecircle", term: "hexagon", scope: "box", parameter: "ellipse" } as const;
 
-/** The graph in the language of Graphviz. Edges are as wide as the root of what flows along them, by the largest. */
+/** The graph in the language of Graphviz. The width of an edge is the logarithm of what flows along it, over four decades. */
 export function dotOfGraph({ nodes, edges }: GradientGraph): string {
   const largest = Math.max(...edges.map(({ norm = 0 }) => norm), Number.MIN_VALUE);
   const lines = [
@@ -83,6 +87,6 @@ export function dotOfGraph({ nodes, edges }: GradientGraph): string {
   return `digraph gradient {\n${lines.map((line) => `  ${line};\n`).join("")}}\n`;
 }
 
-const widthOf = (relative: number): string => (0.5 + 7.5 * Math.sqrt(relative)).toFixed(2);
+const widthOf = (relative: number): string => Math.max(0.5, 8 * (1 + Math.log10(relative) / 4)).toFixed(2);
 
 const quoted = (text: string): string => `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;

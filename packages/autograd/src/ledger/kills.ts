@@ -1,5 +1,14 @@
 import { where, type Tensor } from "@switchyard/tensor";
-import { apply, iotaLike, opName, type AnyNode, type Node, type ScalarOp } from "@switchyard/tensor/graph";
+import {
+  apply,
+  iotaLike,
+  opName,
+  sameShape,
+  topologicalOrder,
+  type AnyNode,
+  type Node,
+  type ScalarOp,
+} from "@switchyard/tensor/graph";
 import type { RuleStep } from "../backward.ts";
 import type { ZeroReason } from "./zero.ts";
 
@@ -46,7 +55,7 @@ export function killsOf({ node, rule, inputs, output }: RuleStep<unknown>, i: nu
   const elements = given ? given.eq(0) : inputs[i].eq(inputs[i]).or(inputs[i].isNaN());
   switch (node.op) {
     case "map":
-      return [{ ...scalarReason(node, i), elements }];
+      return scalarKills(node, i, elements);
     case "detach":
       return [{ reason: "stopped", detail: "stopGradient", elements }];
     case "matmul":
@@ -104,12 +113,12 @@ const stoppedByRule = (elements: Tensor): Kill => ({
   elements,
 });
 
-function scalarReason(node: Node<"map"> & AnyNode, i: number): Omit<Kill, "elements"> {
+function scalarKills(node: Node<"map"> & AnyNode, i: number, elements: Tensor): Kill[] {
   const { fn } = node.attrs;
-  if (fn === "where") return maskReason(node.inputs[0], "a condition takes the other branch");
-  if (fn === "mul") return factorReason(node.inputs[1 - i]);
-  if (fn === "div") return { reason: "zero input", detail: "what it divides is 0" };
-  return { reason: "saturated", detail: flat[fn]! };
+  if (fn === "where") return maskKills(node.inputs[0], "a condition takes the other branch", elements);
+  if (fn === "mul") return factorKills(node.inputs[1 - i], elements);
+  if (fn === "div") return [{ reason: "zero input", detail: "what it divides is 0", elements }];
+  return [{ reason: "saturated", detail: flat[fn]!, elements }];
 }
 
 /** A node under the views and names that hide it. */
@@ -118,21 +127,27 @@ function beneath(node: AnyNode): AnyNode {
   return node;
 }
 
-function factorReason(factor: AnyNode): Omit<Kill, "elements"> {
+function factorKills(factor: AnyNode, elements: Tensor): Kill[] {
   const source = beneath(factor);
-  if (source.op === "full") return { reason: "zero weight", detail: `it is multiplied by ${source.attrs.value}` };
+  if (source.op === "full")
+    return [{ reason: "zero weight", detail: `it is multiplied by ${source.attrs.value}`, elements }];
   if (source.op === "map" && source.attrs.fn === "cast" && source.inputs[0].dtype === "bool")
-    return maskReason(source.inputs[0], "it is multiplied by a mask");
-  return { reason: "zero input", detail: "it is multiplied by 0" };
+    return maskKills(source.inputs[0], "it is multiplied by a mask", elements);
+  return [{ reason: "zero input", detail: "it is multiplied by 0", elements }];
 }
 
-/** A condition that is marked "dropped" says what its zeros are. */
-function maskReason(condition: AnyNode, detail: string): Omit<Kill, "elements"> {
-  for (let node = condition; ; node = node.inputs[0]) {
-    if (node.op === "tag" && node.attrs.name === "dropped")
-      return { reason: "dropped", detail: "the token found no place at its expert" };
-    if (node.inputs.length !== 1) return { reason: "masked", detail };
-  }
+/** What a condition hides; where it has to do with a mark `dropped` of its shape, that tells of what. */
+function maskKills(condition: AnyNode, detail: string, elements: Tensor): Kill[] {
+  const masked: Kill = { reason: "masked", detail, elements };
+  const dropped = topologicalOrder([condition], (node) => (node.dtype === "bool" ? node.inputs : [])).find(
+    (node) => node.op === "tag" && node.attrs.name === "dropped" && sameShape(node.shape, elements.shape),
+  );
+  if (!dropped) return [masked];
+  const which = elements.derive(dropped);
+  return [
+    { reason: "dropped", detail: "the token found no place at its expert", elements: elements.and(which) },
+    { ...masked, elements: elements.and(which.not()) },
+  ];
 }
 
 /** The operation whose value a custom rule stands for. */

@@ -119,11 +119,16 @@ async function accountOf(
   return { ...place, shape, dtype, parts, zeros, ...(parts.length === 0 && { noPath: noPathTo(node, lossNode) }) };
 }
 
-/** The accounts with the causes of exact zeros, looked for in a second sweep if there are any. */
+/**
+ * The accounts with the causes of exact zeros, looked for in a second sweep where there are any: in a large graph only for the sake of
+ * parameters, as activations at marks have some nearly always.
+ */
 async function withCauses(accounts: readonly Account[], { all, ...places }: Places): Promise<readonly Account[]> {
   const isZero = (part: AccountPart): boolean => Array.prototype.includes.call(part.data, 0);
-  const watched = new Set(all.filter((_, i) => accounts[i].parts.some(isZero)).map(({ node }) => node));
-  if (watched.size === 0) return accounts;
+  const zeros = all.filter((_, i) => accounts[i].parts.some(isZero));
+  const isSmall = measurable(places.flow) <= fewCotangents;
+  if (!zeros.some(({ kind }) => kind === "parameter" || isSmall)) return accounts;
+  const watched = new Set(zeros.map(({ node }) => node));
   const targets = all.filter(({ kind }) => kind === "parameter").map(({ node }) => node);
   const causes = await causesOfZeros({ ...places, targets, watched });
   return accounts.map((account, i) => {

@@ -34,12 +34,18 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
 
-/** The ledger as a listing: a table for each place, and what is remarkable below it. */
-export const ledgerText = (loss: number, accounts: readonly Account[], entries: readonly LedgerEntry[]): string =>
-  [`loss ${number(loss)}`, ...entries.map((entry, i) => entryText(entry, accounts[i]))].join("\n\n");
+/** The ledger as a listing. */
+export const ledgerText = (loss: number, entries: readonly LedgerEntry[]): string =>
+  [`loss ${number(loss)}`, ...entries.map(String)].join("\n\n");
 
-function entryText({ where, norm, parts, left, why }: LedgerEntry, { kind, dtype, shape }: Account): string {
-  const title = `${where || "the parameter"} ${dtype}[${shape}]${kind === "mark" ? " (mark)" : ""}: norm ${number(norm)}`;
+/** A table of the parts of an entry, and what is remarkable below it. */
+export function entryText(
+  { where, index, norm, parts, left, why }: LedgerEntry,
+  { kind, dtype, shape }: Account,
+): string {
+  const place = `${where || "the parameter"}${index ? `[${index}]` : ""}`;
+  const title = `${place} ${dtype}[${index ? "" : shape}]${kind === "mark" ? " (mark)" : ""}: norm ${number(norm)}`;
+  const size = index ? 1 : shape.reduce((n, extent) => n * extent, 1);
   const rows = parts.map((part) => [
     `  ${classLabel(part.class)}`,
     number(part.norm),
@@ -50,13 +56,7 @@ function entryText({ where, norm, parts, left, why }: LedgerEntry, { kind, dtype
     title,
     ...(rows.length > 0 ? [table(["  class", "norm", "share", "cosine"], rows)] : []),
     ...(left < 0.1 ? [`  parts cancel: ${percent(left)} of their norms is left`] : []),
-    ...(why ?? []).map(
-      (zero) =>
-        `  ${zeroText(
-          zero,
-          shape.reduce((n, extent) => n * extent, 1),
-        )}`,
-    ),
+    ...(why ?? []).map((zero) => `  ${zeroText(zero, size)}`),
   ].join("\n");
 }
 

@@ -85,9 +85,12 @@ export function zerosOf(
   return opposed === 0 ? found : [{ reason: "cancelled", detail, elements: opposed }, ...found];
 }
 
-/** What was not taken in one use may be taken in another: other reasons say more. What would not have mattered says least. */
+/**
+ * Which reasons are told: those of the lowest rank. What was not taken in one use may be taken in another, so other reasons say
+ * more than that; and what had nothing to make zero any more says less than what had.
+ */
 const rankOf = ({ reason, secondary }: Cause): number =>
-  secondary ? 2 : reason === "unselected" || reason === "unselected expert" ? 1 : 0;
+  Number(secondary) + (reason === "unselected" || reason === "unselected expert" ? 2 : 0);
 
 function zerosOfPart({ class: cls, causes = [] }: AccountPart, zero: readonly number[]): Zero[] {
   const counts = new Map<NoPath, number>();

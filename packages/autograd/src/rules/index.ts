@@ -27,6 +27,7 @@ export const vjpRules = {
   scatter,
   argsort: constant,
   topK: constant,
+  assign: constant,
   detach: constant,
   after: identity,
   // y is not differentiated: the rule stands for it. Handing on the output, not the first input, lets second gradients use the rule too.

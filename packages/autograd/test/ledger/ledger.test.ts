@@ -191,13 +191,13 @@ describe("the graph of a ledger", () => {
   test("leads from the loss through terms and scopes to the parameters, with the norms of what flows", async () => {
     const { nodes, edges } = (await ledger(model)(params(), { parameters: ["w"] })).graph;
     expect(nodes.map(({ id }) => id).toSorted()).toEqual(
-      ["loss", "parameter w", "scope layer", "scope router", "term balance"].toSorted(),
+      ["loss", "parameter w", "scope layer", "scope router", "term router/balance"].toSorted(),
     );
     const flowing = edges.map(({ from, to, norm: size }) => [from, to, size]);
     expect(flowing).toEqual(
       expect.arrayContaining([
-        ["loss", "term balance", expect.closeTo(0.1)],
-        ["term balance", "scope router", expect.closeTo(0.1)],
+        ["loss", "term router/balance", expect.closeTo(0.1)],
+        ["term router/balance", "scope router", expect.closeTo(0.1)],
         ["scope router", "parameter w", expect.closeTo(norm(balance))],
         ["scope layer", "parameter w", expect.closeTo(norm(task))],
       ]),

@@ -99,8 +99,8 @@ describe("an exact zero is", () => {
   });
 
   test("what a condition marked as dropped hides", async () => {
-    const kept = x([1, 0]).gt(0);
-    expect(await reasons((w) => where(mark("dropped", kept), w, 0).sum(), x([1, 2]))).toEqual([["dropped", 1]]);
+    const dropped = mark("dropped", x([0, 1]).gt(0));
+    expect(await reasons((w) => where(dropped.not(), w, 0).sum(), x([1, 2]))).toEqual([["dropped", 1]]);
   });
 });
 

@@ -1,9 +1,12 @@
 import { Command } from "commander";
 import { version } from "@switchyard/tensor";
 import { devicesCommand } from "./devices.ts";
+import { doctorCommand } from "./doctor.ts";
 import { evalCommand } from "./eval.ts";
+import { explainCommand } from "./explain.ts";
 import { exportCommand } from "./export.ts";
 import { importCommand } from "./import.ts";
+import { planCommand } from "./plan.ts";
 import { reportCommand } from "./report.ts";
 import { sampleCommand } from "./sample.ts";
 import { trainCommand } from "./train.ts";
@@ -24,6 +27,9 @@ export async function run(args: readonly string[]): Promise<number> {
     trainCommand(),
     sampleCommand(),
     evalCommand(),
+    explainCommand(),
+    doctorCommand(),
+    planCommand(),
     reportCommand(),
     importCommand(),
     exportCommand(),

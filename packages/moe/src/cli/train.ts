@@ -1,8 +1,9 @@
 import { resolve } from "node:path";
 import { Option, type Command } from "commander";
 import { adamw, constant, cosine, linear, treeLeaves, treePaths, type Schedule } from "@switchyard/autograd";
-import { init, random, realize, version } from "@switchyard/tensor";
+import { random, realize, version } from "@switchyard/tensor";
 import { fraction } from "@switchyard/tensor/graph";
+import { samplingFloor } from "../diagnostics/samplingFloor.ts";
 import { generate } from "../models/generate.ts";
 import type { TransformerLoss } from "../models/transformer.ts";
 import type { TokenRouting } from "../routing/routing.ts";
@@ -32,6 +33,7 @@ import { profileStep } from "./profileStep.ts";
 import type { Progress, TrainReporter } from "./report/events.ts";
 import { terminalReporter } from "./report/terminal.ts";
 import { jsonReporter, plainReporter } from "./report/text.ts";
+import { startDevice } from "./startDevice.ts";
 import { command, integer, number, numberThat, UsageError, type CommonOptions } from "./usage.ts";
 
 interface TrainCommandOptions
@@ -40,6 +42,7 @@ interface TrainCommandOptions
   readonly resume?: string;
   readonly config?: string;
   readonly profile?: boolean;
+  readonly revectorize?: boolean;
   readonly warmup?: number;
   readonly ema?: number;
   readonly evalEvery?: number;
@@ -49,7 +52,7 @@ interface TrainCommandOptions
 export const trainCommand = (): Command =>
   command("train", "train a sparse language model of characters; with no options, the demo")
     .option("--data <file>", "the text to learn from (default: Moby-Dick)")
-    .option("--steps <n>", "how many updates", integer(1), 600)
+    .option("--steps <n>", "how many updates", integer(1), 1000)
     .option("--resume <dir>", "go on with a run that was stopped")
     .option("--batch <n>", "sequences in an update", integer(1), 16)
     .option("--context <n>", "characters in a sequence", integer(1), 128)
@@ -85,6 +88,7 @@ export const trainCommand = (): Command =>
     .option("--patience <n>", "stop after so many evaluations that are not the best", integer(1))
     .option("--keep <n>", "how many of the newest checkpoints to keep, beside the best", integer(1), 2)
     .option("--profile", "tell first where the time of a step goes, kernel by kernel")
+    .option("--revectorize", "compute with 256-bit vectors, on wasm where this engine has them")
     .option("--config <file>", 'take options from a JSON file, such as { "learningRate": 1e-3 }; others count more')
     .hook("preAction", (used) => readConfig(used))
     .action(trainRun);
@@ -101,7 +105,7 @@ interface Prepared {
 
 async function trainRun(options: TrainCommandOptions, used: Command): Promise<void> {
   const started = performance.now();
-  await init(options.device);
+  const revectorized = await startDevice(options.device, options.revectorize);
   const prepared = options.resume === undefined ? await newRun(options) : await oldRun(options.resume, used);
   const { config, corpus, model } = prepared;
   const sizes = countParameters(model, config);
@@ -117,6 +121,7 @@ async function trainRun(options: TrainCommandOptions, used: Command): Promise<vo
       event: "begin",
       run: dir,
       device: options.device,
+      revectorized,
       ...sizes,
       ...counts,
       steps: config.steps,
@@ -174,7 +179,7 @@ async function newRun(options: TrainCommandOptions): Promise<Prepared> {
 
 /** A run takes its options from its directory: others would make it another run. */
 async function oldRun(dir: string, used: Command): Promise<Prepared> {
-  const free = new Set(["resume", "json", "device", "profile"]);
+  const free = new Set(["resume", "json", "device", "profile", "revectorize"]);
   const given = used.options.filter((o) => used.getOptionValueSource(o.attributeName()) === "cli");
   const wrong = given.find((o) => !free.has(o.attributeName()));
   if (wrong) throw new UsageError(`${wrong.long} cannot be given with --resume: a run keeps the options it began with`);
@@ -294,7 +299,7 @@ async function progressOf(
     (layer) => layer.reduce((sum, s) => sum + (s * layer.length - 1) ** 2, 0) / layer.length,
   );
   const [tokens, k] = aux.routings[0].experts.shape;
-  const cvSquaredByChance = (shares[0].length / k - 1) / tokens;
+  const cvSquaredByChance = samplingFloor({ tokens, experts: shares[0].length, k }) ** 2;
   return { event: "progress", step: step + 1, steps, loss, shares, cvSquared, cvSquaredByChance };
 }
 

@@ -1,5 +1,5 @@
 import { ConfigError } from "@switchyard/tensor";
-import { checkOptions, oneOf, positiveInteger, type Rule } from "@switchyard/tensor/graph";
+import { checkOptions, oneOf, positiveInteger, positiveNumber } from "@switchyard/tensor/graph";
 
 /**
  * How a factor becomes a number of places, for T real tokens, E experts and k choices; never less than 1.
@@ -44,16 +44,11 @@ interface Factor extends Priority {
 /** A limit on the pairs that an expert sees: a number, or a factor that grows with the batch. */
 export type CapacityOptions = Places | Factor;
 
-const positive: Rule = {
-  must: "a number above 0",
-  holds: (value) => typeof value === "number" && Number.isFinite(value) && value > 0,
-};
-
 /** @throws {ConfigError} on a bad option, or unless there is exactly one of `capacity` and `capacityFactor`. */
 export function checkCapacity(op: string, options: CapacityOptions): void {
   checkOptions<Partial<Record<keyof CapacityOptions, unknown>>>(op, options, {
     capacity: positiveInteger,
-    capacityFactor: positive,
+    capacityFactor: positiveNumber,
     convention: oneOf(...Object.keys(conventions)),
     priority: oneOf("position", "choice", "gate", "random"),
   });

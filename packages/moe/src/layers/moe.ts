@@ -1,4 +1,4 @@
-import { ConfigError, random, ShapeError, scope, term, type Key, type Tensor } from "@switchyard/tensor";
+import { ConfigError, mark, random, ShapeError, scope, term, type Key, type Tensor } from "@switchyard/tensor";
 import {
   anObject,
   checkFloat,
@@ -90,32 +90,9 @@ export interface Moe<P, R extends Routing, L extends string> {
  * @throws {ConfigError} on a bad option.
  */
 export function moe<P, R extends Routing, L extends string = never>(options: MoeOptions<P, R, L>): Moe<P, R, L> {
-  checkOptions("moe", options, {
-    dim: positiveInteger,
-    hidden: positiveInteger,
-    experts: positiveInteger,
-    router: anObject,
-    activation: activationRule,
-    bias: flag,
-    dispatch: dispatchRule,
-    sharedExperts: wholeNumber,
-    expertDropout: fraction,
-    losses: anObject,
-  });
-  requireOptions("moe", options, "dim", "hidden", "experts", "router");
-  const {
-    dim,
-    hidden,
-    experts: count,
-    router,
-    activation,
-    bias,
-    sharedExperts = 0,
-    expertDropout = 0,
-    losses,
-  } = options;
-  const { dispatch: how = "dropless" } = options;
-  if (typeof how === "object") checkCapacity("moe: dispatch", how);
+  checkMoe(options);
+  const { dim, hidden, experts: count, router, activation, bias, losses } = options;
+  const { dispatch: how = "dropless", sharedExperts = 0, expertDropout = 0 } = options;
   const networks = expertNetworks({ dim, hidden, experts: count, activation, bias, dropout: expertDropout });
   const shared = sharedExperts > 0 && feedForward({ dim, hidden: sharedExperts * hidden, activation, bias });
   const compute = how === "dense" ? denseMixture : sparseMixture;
@@ -129,23 +106,20 @@ export function moe<P, R extends Routing, L extends string = never>(options: Moe
       };
     },
     apply(params, x, routeOptions = {}) {
-      if (x.shape.at(-1) !== dim)
-        throw new ShapeError(`moe: the last axis of x must be dim = ${dim} (got ${describe(x)})`);
-      checkFloat("moe", x);
-      checkOptions("moe: apply", routeOptions, routeRules);
+      checkInput(x, dim, routeOptions);
       const tokens = x.reshape([x.size / dim, dim]); // [T, D]
-      const flat = flatOptions(routeOptions, x, tokens);
-      const decided = scope("router", () => router.route(params.router, tokens, flat));
+      const given = flatOptions(routeOptions, x, tokens);
+      const decided = scope("router", () => router.route(params.router, tokens, given));
       if (decided.gates.shape[1] !== count)
         throw new ConfigError(`moe: the router routes to ${decided.gates.shape[1]} experts but the layer has ${count}`);
-      const routing = typeof how === "object" ? limited(decided, how, routeOptions) : decided;
-      const mixed = scope("experts", () =>
-        compute(networks, params.experts, tokens, routing, expertDropout > 0 ? dropoutKey(routeOptions) : undefined),
-      );
-      const together = shared
-        ? mixed.add(scope("shared", () => onlyReal(shared.apply(params.shared!, tokens), flat.mask)))
-        : mixed;
-      return { output: together.reshape(x.shape), routing, ...balanceOf(decided, losses, x) };
+      const routing = typeof how === "object" ? limited(decided, how, given) : decided;
+      const key = expertDropout > 0 ? dropoutKey(given) : undefined;
+      let output = scope("experts", () => compute(networks, params.experts, tokens, routing, key));
+      if (shared) {
+        const same = scope("shared", () => shared.apply(params.shared!, tokens));
+        output = output.add(onlyReal(same, given.mask));
+      }
+      return { output: output.reshape(x.shape), routing, ...balanceOf(decided, losses, x) };
     },
   };
 }
@@ -155,13 +129,36 @@ const dispatchRule: Rule = {
   holds: (value) => value === "dropless" || value === "dense" || anObject.holds(value),
 };
 
+function checkMoe<P, R extends Routing, L extends string>(options: MoeOptions<P, R, L>): void {
+  checkOptions("moe", options, {
+    dim: positiveInteger,
+    hidden: positiveInteger,
+    experts: positiveInteger,
+    router: anObject,
+    activation: activationRule,
+    bias: flag,
+    dispatch: dispatchRule,
+    sharedExperts: wholeNumber,
+    expertDropout: fraction,
+    losses: anObject,
+  });
+  requireOptions("moe", options, "dim", "hidden", "experts", "router");
+  if (typeof options.dispatch === "object") checkCapacity("moe: dispatch", options.dispatch);
+}
+
+function checkInput(x: Tensor, dim: number, routeOptions: RouteOptions): void {
+  if (x.shape.at(-1) !== dim) throw new ShapeError(`moe: the last axis of x must be dim = ${dim} (got ${describe(x)})`);
+  checkFloat("moe", x);
+  checkOptions("moe: apply", routeOptions, routeRules);
+}
+
 type Mixture = (networks: Experts, params: ExpertsParams, x: Tensor, routing: Routing, key: Key | undefined) => Tensor;
 
 const sparseMixture: Mixture = (networks, params, x, routing, key) =>
   combine(networks.apply(params, dispatch(x, routing), routing, key), routing);
 
 const denseMixture: Mixture = (networks, params, x, { gates }, key) =>
-  networks.applyAll(params, x, key).mul(gates.transpose().expandDims(2)).sum(0); // [E, T, D] -> [T, D]
+  networks.applyAll(params, x, key).mul(mark("combine", gates).transpose().expandDims(2)).sum(0); // [E, T, D] -> [T, D]
 
 /** What experts have room for. An order drawn at random is another one each step, and in evaluation always the same. */
 function limited<R extends Routing>(routing: R, capacity: CapacityOptions, { train, key }: RouteOptions): R {

@@ -23,7 +23,8 @@ export interface ImportanceLossOptions extends CvSquaredOptions {
 }
 
 /**
- * `weight · CV²(importance)`: pulls the sums of the gates together (Shazeer et al. 2017, equation 7).
+ * `weight · CV²(importance)`: pulls the sums of the gates together (Shazeer et al. 2017, equation 7). What a capacity has dropped does
+ * not count: take it of the record before, as `moe` does.
  *
  * @returns a scalar, differentiable through the gates.
  */

@@ -13,7 +13,7 @@ export interface ProbInTopKOptions {
   readonly threshold?: "attached" | "detached";
 }
 
-const thresholdRule = oneOf("attached", "detached");
+export const thresholdRule = oneOf("attached", "detached");
 
 /**
  * The probability that an expert would be among a token's k if its own noise were drawn again and the others' stayed:

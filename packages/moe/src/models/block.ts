@@ -15,7 +15,7 @@ export interface BlockOptions<P, R extends Routing>
   extends Omit<AttentionOptions, "outStd">, Pick<FeedForwardOptions, "hidden" | "activation"> {
   readonly norm: NormKind;
   /** A mixture in place of the feed-forward network; null for none. */
-  readonly moe: Omit<MoeOptions<P, R, string>, "dim" | "hidden" | "activation"> | null;
+  readonly moe: (Omit<MoeOptions<P, R, string>, "dim" | "hidden" | "activation"> & { readonly hidden?: number }) | null;
   /** What the first weights of a sublayer that adds to the stream are multiplied by. */
   readonly residual: number;
 }
@@ -61,7 +61,7 @@ export function block<P, R extends Routing>(options: BlockOptions<P, R>): Block<
   const normal = normalization({ dim, kind: norm, eps: normEps });
   const attending = attention({ dim, heads, kvHeads, rope, qkNorm, normEps, outStd: residual * dim ** -0.5 });
   const dense = feedForward({ dim, hidden, activation, outStd: residual * hidden ** -0.5 });
-  const sparse = moe && mixture({ ...moe, dim, hidden, activation });
+  const sparse = moe && mixture({ ...moe, dim, hidden: moe.hidden ?? hidden, activation });
   return {
     start: (batch, context) => attending.start(batch, context),
     init(key) {

@@ -18,6 +18,7 @@ import {
   oneOf,
   positiveInteger,
   requireOptions,
+  wholeNumber,
 } from "@switchyard/tensor/graph";
 import type { AttentionCache } from "../layers/attention.ts";
 import { embedding, type EmbeddingParams } from "../layers/embedding.ts";
@@ -32,7 +33,7 @@ import type { LogitRouting, Router, Routing } from "../routing/routing.ts";
 import { block, type BlockParams } from "./block.ts";
 import type { LanguageModel, LossOptions } from "./model.ts";
 
-/** The mixtures of a transformer: the options of `moe`, but for the widths, which are the transformer's. */
+/** The mixtures of a transformer: the options of `moe`, but for what the transformer says. */
 export interface TransformerMoeOptions<P, R extends Routing> extends Omit<
   MoeOptions<P, R, string>,
   "dim" | "hidden" | "router" | "activation"
@@ -44,6 +45,8 @@ export interface TransformerMoeOptions<P, R extends Routing> extends Omit<
    * your own, losses are what you give.
    */
   readonly router?: Router<P, R>;
+  /** The width inside an expert; that of the dense networks by default. */
+  readonly hidden?: number;
 }
 
 export interface TransformerOptions<P = NoisyTopKParams, R extends Routing = LogitRouting> {
@@ -55,7 +58,7 @@ export interface TransformerOptions<P = NoisyTopKParams, R extends Routing = Log
   readonly heads: number;
   /** Heads that keys and values have; as many as `heads` by default. */
   readonly kvHeads?: number;
-  /** H, the width inside a feed-forward network, and inside each expert. */
+  /** H, the width inside a feed-forward network, and inside each expert unless `moe` says another. */
   readonly hidden: number;
   /** The longest sequence. */
   readonly context: number;
@@ -63,6 +66,8 @@ export interface TransformerOptions<P = NoisyTopKParams, R extends Routing = Log
   readonly moe: TransformerMoeOptions<P, R> | null;
   /** Every which layer has a mixture, counted from the last: 1, the default, is all of them. */
   readonly moeEvery?: number;
+  /** How many of the first layers have none, whatever `moeEvery` is, as in DeepSeek-V3; 0 by default. */
+  readonly denseLayers?: number;
   /** `relu` by default. */
   readonly activation?: Activation;
   /** `rms` by default. */
@@ -130,11 +135,13 @@ export interface Transformer<P, R extends Routing> extends LanguageModel<
 export function transformer<P = NoisyTopKParams, R extends Routing = LogitRouting>(
   options: TransformerOptions<P, R>,
 ): Transformer<P, R> {
-  const { vocab, dim, layers, context, moe, moeEvery, norm, normEps, rope, tie, ...sizes } = checkTransformer(options);
+  const { vocab, dim, layers, context, moe, moeEvery, denseLayers, norm, normEps, rope, tie, ...sizes } =
+    checkTransformer(options);
   const tokens = embedding({ vocab, dim, initStd: 0.02 });
   const mixtures = moe && mixtureOptions(moe);
+  warnOfLeak(moe?.router);
   const blocks = Array.from({ length: layers }, (_, i) => {
-    const isSparse = (layers - 1 - i) % moeEvery === 0;
+    const isSparse = i >= denseLayers && (layers - 1 - i) % moeEvery === 0;
     return block({
       ...sizes,
       dim,
@@ -215,6 +222,14 @@ const atLayer = ({ train = false, key }: Partial<LossOptions>, layer: number): P
   ...(key && { key: random.fold(key, layer) }),
 });
 
+/** In a decoder, a router that looks ahead learns from tokens that are not there when it writes. */
+function warnOfLeak<P, R extends Routing>(router: Router<P, R> | undefined): void {
+  if (router?.looksAhead)
+    console.warn(
+      "transformer: the router lets later tokens decide on earlier ones, so that training leaks the future and generation will be worse than the loss says; route by token, for example with softmaxTopK",
+    );
+}
+
 /** The options of every mixture; the router and losses by default. */
 function mixtureOptions<P, R extends Routing>({ k, router, losses, ...rest }: TransformerMoeOptions<P, R>) {
   if (router) return { ...rest, router, losses };
@@ -263,6 +278,7 @@ function checkTransformer<P, R extends Routing>(options: TransformerOptions<P, R
     context: positiveInteger,
     moe: { must: "the options of a mixture, or null for none", holds: (value) => typeof value === "object" },
     moeEvery: positiveInteger,
+    denseLayers: wholeNumber,
     activation: activationRule,
     norm: oneOf("layer", "rms"),
     normEps: nonNegative,
@@ -277,6 +293,7 @@ function checkTransformer<P, R extends Routing>(options: TransformerOptions<P, R
   const {
     kvHeads = options.heads,
     moeEvery = 1,
+    denseLayers = 0,
     activation = "relu",
     norm = "rms",
     normEps = 1e-5,
@@ -285,5 +302,5 @@ function checkTransformer<P, R extends Routing>(options: TransformerOptions<P, R
     rope = true,
   } = options;
   const base = rope === true ? 10_000 : rope === false ? undefined : rope;
-  return { ...options, kvHeads, moeEvery, activation, norm, normEps, qkNorm, tie, rope: base } as const;
+  return { ...options, kvHeads, moeEvery, denseLayers, activation, norm, normEps, qkNorm, tie, rope: base } as const;
 }

@@ -1,3 +1,4 @@
+import { samplingFloor } from "../diagnostics/samplingFloor.ts";
 import type { StepRecord } from "../training/runLog.ts";
 import type { RunData } from "./runData.ts";
 
@@ -85,10 +86,10 @@ function cvSquaredOf(counts: readonly number[]): number {
   return mean === 0 ? 0 : meanOf(counts.map((n) => (n / mean - 1) ** 2));
 }
 
-/** CV² on average if each token chose among all experts evenly by lot, `(E / k - 1) / T`: balance cannot show below it. */
+/** CV² on average if each token chose among all experts evenly by lot: balance cannot show below it. */
 export function chanceOf({ counts }: LayerUse, k: number): number {
   const tokens = counts.reduce((sum, n) => sum + n, 0) / k;
-  return (counts.length / k - 1) / tokens;
+  return samplingFloor({ tokens, experts: counts.length, k }) ** 2;
 }
 
 /** Items by key, in the order of their first. `Map.groupBy` is younger than the oldest Node that is supported. */

@@ -1,4 +1,4 @@
-import { ConfigError, random, type Key, type Tensor } from "@switchyard/tensor";
+import { ConfigError, mark, random, type Key, type Tensor } from "@switchyard/tensor";
 import type { RouteOptions, RouterSizes } from "./routing.ts";
 
 export interface GateParams {
@@ -10,6 +10,9 @@ export interface GateParams {
 export const initGate = (key: Key, { dim, experts }: RouterSizes): GateParams => ({
   gate: random.normal(key, [dim, experts]).mul(dim ** -0.5),
 });
+
+/** `x·gate`, `[T, E]`, marked as the `logits` whose gradient `explainRouter` takes apart. */
+export const routerLogits = (x: Tensor, gate: Tensor): Tensor => mark("logits", x.matmul(gate));
 
 /**
  * The router's input times uniform numbers in `[1 - jitter, 1 + jitter]`, in training; what experts see stays as it is.

@@ -2,7 +2,7 @@ import { random, softmax, topK, type Tensor } from "@switchyard/tensor";
 import { checkOptions, fullLike, iotaLike, type Rule } from "@switchyard/tensor/graph";
 import { checkChoices } from "./checks.ts";
 import { choose } from "./choose.ts";
-import { drawingKey, initGate, type GateParams } from "./gate.ts";
+import { drawingKey, initGate, routerLogits, type GateParams } from "./gate.ts";
 import { makeRouting } from "./makeRouting.ts";
 import type { LogitRouting, RouteOptions, Router } from "./routing.ts";
 
@@ -37,7 +37,7 @@ export function gshardTop2(options: GshardTop2Options = {}): Router<GateParams, 
       return initGate(key, sizes);
     },
     route({ gate }, x, routeOptions = {}) {
-      const logits = x.matmul(gate); // [T, E]
+      const logits = routerLogits(x, gate); // [T, E]
       checkChoices("gshardTop2", 2, logits.shape[1]);
       const { indices } = topK(logits, 2);
       const weights = softmax(choose(logits, indices), -1); // [T, 2]

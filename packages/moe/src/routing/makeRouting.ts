@@ -1,4 +1,4 @@
-import { ConfigError, DTypeError, ShapeError, scatter, softmax, where, type Tensor } from "@switchyard/tensor";
+import { ConfigError, DTypeError, mark, ShapeError, scatter, softmax, where, type Tensor } from "@switchyard/tensor";
 import { describe, fullLike, iotaLike, sameShape } from "@switchyard/tensor/graph";
 import { spread } from "../dispatch/permute.ts";
 import { place } from "./choose.ts";
@@ -36,7 +36,7 @@ export function makeRouting(parts: RoutingParts): TokenRouting {
   checkParts(parts, count);
   const { logits } = parts;
   const dropped = realDrops(parts.dropped as Tensor<"bool"> | undefined, mask);
-  const sent = sentPairs(experts, mask, dropped);
+  const sent = sentPairs(experts, mask, dropped && mark("dropped", dropped));
   const weights = sent ? where(sent, parts.weights, 0) : parts.weights;
   const gates = place(weights, experts, count);
   return {
@@ -98,7 +98,7 @@ function sortPairs(
   const slots: Slots = {
     token: iotaLike(experts, [tokens, k], 0, "i32").reshape([pairs]).gather(order),
     expert,
-    weight: spread(weights.reshape([pairs]), order, slotOf.reshape([pairs, 1])),
+    weight: spread(mark("combine", weights).reshape([pairs]), order, slotOf.reshape([pairs, 1])),
     ...(sent && { live: expert.lt(count) }),
   };
   return {
@@ -140,7 +140,7 @@ function checkParts({ experts, weights, logits, probs, mask, dropped }: RoutingP
 }
 
 /** @throws {ShapeError | DTypeError} unless the mask, if there is one, is `bool[tokens]`. */
-function checkMask(op: string, mask: Tensor | undefined, tokens: number): void {
+export function checkMask(op: string, mask: Tensor | undefined, tokens: number): void {
   if (!mask) return;
   if (mask.dtype !== "bool")
     throw new DTypeError(`${op}: mask must be bool, true for real tokens (got ${describe(mask)}); compare, .ne(0)`);

@@ -9,7 +9,7 @@ import {
 } from "@switchyard/tensor/graph";
 import { checkChoices } from "./checks.ts";
 import { choose } from "./choose.ts";
-import { drawingKey } from "./gate.ts";
+import { drawingKey, routerLogits } from "./gate.ts";
 import { makeRouting } from "./makeRouting.ts";
 import type { LogitRouting, RouteOptions, Router } from "./routing.ts";
 
@@ -48,7 +48,7 @@ export function noisyTopK(options: NoisyTopKOptions): Router<NoisyTopKParams, Lo
       return { gate: zeros([dim, experts]), noise: zeros([dim, experts]) };
     },
     route(params, x, routeOptions = {}) {
-      const logits = x.matmul(params.gate); // [T, E]
+      const logits = routerLogits(x, params.gate); // [T, E]
       checkChoices("noisyTopK", k, logits.shape[1]);
       const noise = drawNoise(logits, routeOptions);
       const noiseStd = noise ? x.matmul(params.noise).softplus().add(noiseEpsilon) : zerosLike(logits);

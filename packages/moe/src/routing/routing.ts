@@ -87,6 +87,8 @@ export interface RouterSizes {
 
 /** Sends tokens to experts. `P` are its parameters, a plain tree; `R` is what its records hold. */
 export interface Router<P, R extends Routing = Routing> {
+  /** Set where a token's routing may depend on tokens after it: a decoder then trains on what it cannot see when it writes. */
+  readonly looksAhead?: boolean;
   init(key: Key, sizes: RouterSizes): P;
   /** @param x `[T, D]`. */
   route(params: P, x: Tensor, options?: RouteOptions): R;

@@ -2,7 +2,7 @@ import { ConfigError, topK, where, zeros, type Tensor } from "@switchyard/tensor
 import { checkOptions, flag, fullLike, nonNegative, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 import { checkChoices } from "./checks.ts";
 import { choose, place } from "./choose.ts";
-import { initGate, type GateParams } from "./gate.ts";
+import { initGate, routerLogits, type GateParams } from "./gate.ts";
 import { makeRouting } from "./makeRouting.ts";
 import type { LogitRouting, Router } from "./routing.ts";
 
@@ -55,7 +55,7 @@ export function sigmoidTopK(options: SigmoidTopKOptions): Router<SigmoidTopKPara
       return { ...initGate(key, sizes), bias: zeros([sizes.experts]) };
     },
     route({ gate, bias }, x, { mask } = {}) {
-      const logits = x.matmul(gate); // [T, E]
+      const logits = routerLogits(x, gate); // [T, E]
       checkGroups(k, groups, topGroups, logits.shape[1]);
       const scores = logits.sigmoid();
       const preferred = inBestGroups(scores.add(bias).stopGradient(), groups, topGroups);

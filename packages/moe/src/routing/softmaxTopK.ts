@@ -2,7 +2,7 @@ import { softmax, topK } from "@switchyard/tensor";
 import { checkOptions, flag, fraction, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 import { checkChoices } from "./checks.ts";
 import { choose } from "./choose.ts";
-import { initGate, jittered, type GateParams } from "./gate.ts";
+import { initGate, jittered, routerLogits, type GateParams } from "./gate.ts";
 import { makeRouting } from "./makeRouting.ts";
 import type { LogitRouting, Router } from "./routing.ts";
 
@@ -39,7 +39,7 @@ export function softmaxTopK(options: SoftmaxTopKOptions): Router<GateParams, Log
       return initGate(key, sizes);
     },
     route({ gate }, x, routeOptions = {}) {
-      const logits = jittered("softmaxTopK", x, jitter, routeOptions).matmul(gate); // [T, E]
+      const logits = routerLogits(jittered("softmaxTopK", x, jitter, routeOptions), gate); // [T, E]
       checkChoices("softmaxTopK", k, logits.shape[1]);
       const { indices } = topK(logits, k);
       const probs = softmax(logits, -1);

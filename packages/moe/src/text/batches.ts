@@ -1,4 +1,4 @@
-import { arange, ConfigError, random, tensor, type Tensor } from "@switchyard/tensor";
+import { arange, ConfigError, defaultDevice, random, tensor, type Tensor } from "@switchyard/tensor";
 import { checkOptions, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 
 /** Sequences and, for each position, the token that follows. */
@@ -23,11 +23,10 @@ export interface BatchSizes {
 export function randomBatches(ids: Int32Array, sizes: BatchSizes, seed: number): (step: number) => TextBatch {
   checkSizes("randomBatches", ids, sizes);
   const { batch, context } = sizes;
-  const text = tensor(ids);
-  const key = random.key(seed);
+  const text = residentText(ids);
   return (step) => {
-    const first = random.randint(random.fold(key, step), [batch, 1], { max: ids.length - context }); // [B, 1]
-    return batchAt(text, first, context);
+    const key = random.fold(random.key(seed), step);
+    return batchAt(text(), random.randint(key, [batch, 1], { max: ids.length - context }), context);
   };
 }
 
@@ -40,7 +39,7 @@ export function successiveBatches(
   ids: Int32Array,
   { batch, context }: BatchSizes,
 ): { readonly count: number; readonly at: (index: number) => TextBatch } {
-  const text = tensor(ids);
+  const text = residentText(ids);
   const count = Math.floor((ids.length - 1) / (batch * context));
   return {
     count,
@@ -49,7 +48,7 @@ export function successiveBatches(
         .mul(context)
         .add(index * batch * context)
         .expandDims(1); // [B, 1]
-      return batchAt(text, first, context);
+      return batchAt(text(), first, context);
     },
   };
 }
@@ -62,6 +61,12 @@ function checkSizes(op: string, ids: Int32Array, sizes: BatchSizes): void {
     throw new ConfigError(
       `${op}: a sequence of ${sizes.context} and its last target need ${sizes.context + 1} tokens, but the text has ${ids.length}; give a longer text or a smaller context`,
     );
+}
+
+/** A text on the default device, put there by the first batch: a program may choose its device after its data. */
+function residentText(ids: Int32Array): () => Tensor {
+  let text: Tensor | undefined;
+  return () => (text?.device === defaultDevice() ? text : (text = tensor(ids)));
 }
 
 /** @param first `i32[B, 1]`: where in the text each sequence begins. */

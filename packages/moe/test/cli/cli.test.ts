@@ -90,6 +90,18 @@ describe("switchyard train", () => {
     expect(unigram).toBeGreaterThan(bigram);
     const lines = out.split("\n");
     expect(lines.find((line) => line.startsWith("held-out loss"))).toContain(`held-out loss ${heldOut.toFixed(3)} `);
+
+    const examined = await switchyard("doctor", "--device", "cpu");
+    expect(examined.out).toMatch(/^(nothing wrong with the routing of|error:|warning:|note:)/);
+    expect(examined.out).toMatch(/\nlayer 1: what each expert takes more of than its share\n {2}expert 0 {2}/);
+    expect(examined.out).toMatch(/ {2}most often together: experts \d and \d, \d+ tokens\n$/);
+
+    await switchyard("doctor", "--device", "cpu", "--record", "routing.json", "--layer", "1");
+    const sizes = { vocab: 20, dim: 8, layers: 2, heads: 2, hidden: 8, context: 8, moe: { experts: 3, k: 2 } };
+    await writeFile(join(dir, "sizes.json"), JSON.stringify(sizes));
+    const planned = await switchyard("plan", "sizes.json", "--routing", "routing.json", "--devices", "3");
+    expect([planned.code, planned.err]).toEqual([0, ""]);
+    expect(planned.out).toContain("tokens over 3 devices, each of 2 layers");
   });
 
   test("with --profile, tells first where the time of a step goes, and trains as it would without", async () => {
@@ -130,6 +142,22 @@ describe("switchyard train", () => {
     const losses = (events: typeof first) => events.flatMap((e) => e.loss ?? []);
     expect(losses(again)).toEqual(losses(first));
     expect(losses(other)).not.toEqual(losses(first));
+  });
+
+  test("--revectorize says whether this engine has it, and changes no number", async () => {
+    const read = async (...options: string[]) => {
+      const { out } = await switchyard("train", ...small, "--device", "wasm", "--steps", "2", "--json", ...options);
+      const [begin, ...rest] = out
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as { revectorized?: boolean; loss?: number });
+      return { revectorized: begin.revectorized, losses: rest.flatMap((e) => e.loss ?? []) };
+    };
+    const [plain, wide] = await Promise.all([read(), read("--revectorize")]);
+    const built: Readonly<Record<string, unknown>> = process.config.variables;
+    expect(wide.revectorized).toBe(Boolean(built.v8_enable_wasm_simd256_revec));
+    expect(plain.revectorized).toBe(false);
+    expect(wide.losses).toEqual(plain.losses);
   });
 
   test("Ctrl-C finishes the step, writes the checkpoint and says how to go on, which then happens", async () => {
@@ -293,16 +321,30 @@ describe("switchyard", () => {
   test("without a command, or asked for help, lists its commands", async () => {
     const [plain, help] = await Promise.all([switchyard(), switchyard("--help")]);
     expect(help.code).toBe(0);
-    for (const name of ["train", "sample", "eval", "report", "import", "export", "devices"])
+    for (const name of [
+      "train",
+      "sample",
+      "eval",
+      "explain",
+      "report",
+      "doctor",
+      "plan",
+      "import",
+      "export",
+      "devices",
+    ])
       expect(help.out).toMatch(new RegExp(`^ {2}${name}\\b`, "m"));
     expect([plain.out, plain.code]).toEqual([help.out, 0]);
   });
 
-  test.each(["train", "sample", "eval", "devices"])("%s --help shows what every command has", async (name) => {
-    const { code, out } = await switchyard(name, "--help");
-    expect(code).toBe(0);
-    for (const option of ["--json", "--seed <n>", "--device <name>", "--help"]) expect(out).toContain(option);
-  });
+  test.each(["train", "sample", "eval", "explain", "doctor", "plan", "devices"])(
+    "%s --help shows what every command has",
+    async (name) => {
+      const { code, out } = await switchyard(name, "--help");
+      expect(code).toBe(0);
+      for (const option of ["--json", "--seed <n>", "--device <name>", "--help"]) expect(out).toContain(option);
+    },
+  );
 
   test("devices says for each what it offers or why not", async () => {
     const { out } = await switchyard("devices", "--device", "cpu", "--json");

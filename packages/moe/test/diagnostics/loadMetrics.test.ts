@@ -1,6 +1,6 @@
 import { fc, test as property } from "@fast-check/vitest";
-import { init, tensor } from "@switchyard/tensor";
-import { loadMetrics, type LoadMetrics } from "@switchyard/moe";
+import { init, random, tensor, zeros } from "@switchyard/tensor";
+import { loadMetrics, randomRouter, samplingFloor, type LoadMetrics } from "@switchyard/moe";
 import { beforeAll, describe, expect, test } from "vitest";
 import { cvSquared, mean, sum } from "../oracle.ts";
 
@@ -50,4 +50,17 @@ describe("loadMetrics", () => {
       deadFraction: 1,
     });
   });
+});
+
+test("the floor that chance sets is the deviation of counts that are drawn evenly, over their mean", async () => {
+  const sizes = { tokens: 64, experts: 8, k: 2 };
+  const router = randomRouter({ k: sizes.k });
+  const cvs: number[] = [];
+  for (let seed = 0; seed < 60; seed++) {
+    const options = { train: true, key: random.key(seed) };
+    const { counts } = router.route({ experts: sizes.experts }, zeros([sizes.tokens, 1]), options);
+    cvs.push((await metricsOf([...(await counts.data())])).cv);
+  }
+  const rootMeanSquare = Math.sqrt(mean(cvs.map((cv) => cv * cv)));
+  expect(Math.abs(rootMeanSquare / samplingFloor(sizes) - 1)).toBeLessThan(0.15);
 });

@@ -1,4 +1,5 @@
 import { checkGrads } from "@switchyard/autograd";
+import { acrossDevices } from "@switchyard/autograd/testing";
 import { init, random, tensor, type Tensor } from "@switchyard/tensor";
 import {
   combine,
@@ -91,6 +92,19 @@ describe("withCapacity", () => {
     expect(await counts(1)).toEqual(wanted);
     expect(await counts(2)).toEqual(wanted);
   });
+
+  property.prop([routing({ ...drawn, dtype: "f32" }), priorities], { numRuns: 20 })(
+    "drops the same pairs on every device",
+    (r, priority) =>
+      acrossDevices(
+        (r) => {
+          const { weights, counts, slots } = withCapacity(r, { capacityFactor: 0.75, priority });
+          return [weights, counts, slots.token];
+        },
+        [r],
+        { devices: ["cpu", "wasm"] },
+      ),
+  );
 
   const crowd = (tokens: number, k: number, mask?: Tensor) =>
     makeRouting({

@@ -1,9 +1,11 @@
 // What holds of every router, whatever it decides by.
 import { checkGrads, grad, treeLeaves, treeMap } from "@switchyard/autograd";
-import { init, random, tensor, zeros, type Tensor } from "@switchyard/tensor";
+import { init, random, tensor, zeros, type DeviceName, type Tensor } from "@switchyard/tensor";
 import {
+  baseAssignment,
   gshardTop2,
   hashRouter,
+  hierarchicalTopK,
   moe,
   noisyTopK,
   randomRouter,
@@ -28,14 +30,21 @@ interface Case {
   readonly k?: number;
   /** Whether tied experts are chosen lowest first. */
   readonly ties?: false;
+  /** Whether a draw may be given in place of a key. */
+  readonly takesNoise?: true;
 }
 
 const cases: Case[] = [
-  { name: "noisyTopK", make: (k) => noisyTopK({ k }) },
+  { name: "noisyTopK", make: (k) => noisyTopK({ k }), takesNoise: true },
   { name: "softmaxTopK", make: (k) => softmaxTopK({ k }) },
   { name: "switchTop1", make: () => switchTop1(), k: 1 },
   { name: "gshardTop2", make: () => gshardTop2(), k: 2 },
   { name: "sigmoidTopK", make: (k) => sigmoidTopK({ k }) },
+  { name: "baseAssignment", make: () => baseAssignment(), k: 1 },
+  {
+    name: "hierarchicalTopK",
+    make: (k) => hierarchicalTopK(k === 1 ? { groups: 1, topGroups: 1, k } : { groups: 2, topGroups: k / 2, k: 2 }),
+  },
   { name: "hashRouter", make: (k) => hashRouter({ k }), ties: false },
   { name: "randomRouter", make: (k) => randomRouter({ k }), ties: false },
 ];
@@ -60,7 +69,7 @@ const closeTo = async (a: Tensor, b: Tensor): Promise<void> => {
   (await a.data()).forEach((v, i) => expect(v).toBeCloseTo(wanted[i], 10));
 };
 
-describe.each(cases)("$name", ({ make, k: only }) => {
+describe.each(cases)("$name", ({ make, k: only, takesNoise }) => {
   const k = only ?? 2;
 
   test("sends each token to k distinct experts, counted and sorted", async () => {
@@ -81,7 +90,10 @@ describe.each(cases)("$name", ({ make, k: only }) => {
     const params = randomised(layer.init(random.key(0)));
     await checkGrads(
       (p: typeof params, x: Tensor, noise: Tensor, mask: Tensor) =>
-        layer.apply(p, x, optionsFor(T, { mask, noise })).output.square().mean(),
+        layer
+          .apply(p, x, optionsFor(T, { mask, ...(takesNoise && { noise }) }))
+          .output.square()
+          .mean(),
       [params, randomTensor(2, [T, D]), randomTensor(3, [T, E]), tensor([true, true, false, true, true, true])],
     );
   });
@@ -133,6 +145,28 @@ describe.each(cases)("$name", ({ make, k: only }) => {
     expect(await isZero(padding.routing.counts)).toBe(true);
     const grads = grad((p: typeof params) => layer.apply(p, x, optionsFor(2, { mask })).output.square().sum())(params);
     for (const t of treeLeaves(grads)) expect(await isZero(t)).toBe(true);
+  });
+
+  test("decides on wasm as on cpu", async () => {
+    const router = make(k);
+    const shapes = router.init(random.key(0), { dim: D, experts: E });
+    const decided = async (device: DeviceName) => {
+      let seed = 20;
+      const onDevice = (t: Tensor): Tensor => t.cast("f32").to(device);
+      const params = treeMap((t) => onDevice(randomTensor(seed++, t.shape)), shapes);
+      const { tokenIds } = optionsFor(40);
+      const options = { tokenIds: tokenIds!.to(device), train: true, key: random.key(3, { device }) };
+      const r = router.route(params, onDevice(randomTensor(7, [40, D])), options);
+      return {
+        experts: await r.experts!.toArray(),
+        weights: await rowsOf(r.weights!),
+        offsets: await r.offsets.toArray(),
+      };
+    };
+    const [cpu, wasm] = [await decided("cpu"), await decided("wasm")];
+    expect(wasm.experts).toEqual(cpu.experts);
+    expect(wasm.offsets).toEqual(cpu.offsets);
+    wasm.weights.forEach((row, t) => row.forEach((w, j) => expect(w).toBeCloseTo(cpu.weights[t][j], 5)));
   });
 
   test("k = E sees every expert; one expert alone sees every token", async () => {

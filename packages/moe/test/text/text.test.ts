@@ -1,5 +1,5 @@
 import { fc, test as property } from "@fast-check/vitest";
-import { ConfigError, FormatError, init } from "@switchyard/tensor";
+import { ConfigError, defaultDevice, FormatError, init, setDefaultDevice, type DeviceName } from "@switchyard/tensor";
 import {
   characterTokenizer,
   corpusOf,
@@ -71,6 +71,20 @@ describe("batches", () => {
     expect(await read(1, 2)).toBe(await read(1, 2));
     expect(await read(1, 2)).not.toBe(await read(1, 3));
     expect(await read(1, 2)).not.toBe(await read(2, 2));
+  });
+
+  test("batches are of the device that is the default when they are drawn", async () => {
+    const random = randomBatches(ids, { batch: 2, context: 3 }, 0);
+    const successive = successiveBatches(ids, { batch: 2, context: 3 });
+    const on = (device: DeviceName) => {
+      setDefaultDevice(device);
+      return [random(0), successive.at(0)].map(({ tokens }) => tokens);
+    };
+    const before = defaultDevice();
+    const [cpu, wasm] = [on("cpu"), on("wasm")];
+    setDefaultDevice(before);
+    expect([...cpu, ...wasm].map(({ device }) => device)).toEqual(["cpu", "cpu", "wasm", "wasm"]);
+    for (const [i, tokens] of wasm.entries()) expect(await tokens.data()).toEqual(await cpu[i].data());
   });
 
   test("random sequences begin anywhere that leaves room for their last target", async () => {

@@ -1,3 +1,4 @@
+import type { DeviceError } from "../errors.ts";
 import type { AnyNode } from "../node.ts";
 import type { Storage } from "../runtime/storage.ts";
 import type { DType, TypedArray } from "../types.ts";
@@ -37,6 +38,8 @@ export interface Backend {
   readonly dtypes: readonly DType[];
   /** What a list of devices says of it, such as threads or the adapter's name. */
   readonly details: Readonly<Record<string, string | number | boolean>>;
+  /** Why the device can do no more work, once that is so: the next `init` starts another in its place. */
+  readonly failure?: DeviceError;
   /** Copies host elements in. */
   upload(data: TypedArray, dtype: DType): Allocation;
   /** Starts computing the roots and returns at once. @throws {DeviceError} if they do not fit. */

@@ -1,4 +1,4 @@
-import { apply, fullLike } from "../apply.ts";
+import { apply, checkNumber, fullLike } from "../apply.ts";
 import { DTypeError } from "../errors.ts";
 import { defaultFloat } from "../runtime/defaults.ts";
 import type { ScalarOp } from "../scalar.ts";
@@ -26,19 +26,13 @@ function align(op: string, operands: readonly Operand[], like: Tensor): Tensor[]
   });
 }
 
-/** A number must be exact in an integer tensor's dtype: nothing is rounded silently. */
-function checkNumber(op: string, value: number, dtype: DType): number {
-  if (dtype === "f32" || dtype === "f64") return value;
-  const [low, high] = { i32: [-0x80000000, 0x7fffffff], u32: [0, 0xffffffff], bool: [0, 1] }[dtype];
-  if (Number.isInteger(value) && value >= low && value <= high) return value;
-  throw new DTypeError(`${op}: ${value} is not a value of ${dtype}; cast the tensor first, for example .cast("f32")`);
-}
-
 /** The tensor among operands that decides dtype and device. */
 function tensorAmong(op: string, operands: readonly Operand[]): Tensor {
-  const found = operands.find((x) => typeof x !== "number");
+  const found = operands.find((x) => typeof x === "object" && x !== null && "expectTensor" in x) as Tensor | undefined;
   if (!found)
-    throw new DTypeError(`${op}: takes at least one tensor, got numbers (${operands.join(", ")}); use Math for those`);
+    throw new DTypeError(
+      `${op}: takes at least one tensor, got (${operands.map(String).join(", ")}); use Math for numbers`,
+    );
   return found.expectTensor(op, operands);
 }
 

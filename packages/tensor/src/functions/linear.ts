@@ -1,5 +1,6 @@
 import { apply } from "../apply.ts";
 import { ShapeError } from "../errors.ts";
+import { checkOptions, oneOf } from "../options.ts";
 import type { GroupedMatmulAttrs } from "../primitives/matmul.ts";
 import { broadcastShapes, describe } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -26,6 +27,7 @@ export function matmul<D extends DType>(a: Tensor<D>, b: Tensor): Tensor<D> {
 export function dot<D extends DType>(a: Tensor<D>, b: Tensor): Tensor<D> {
   if (a.ndim !== 1 || b.ndim !== 1)
     throw new ShapeError(`dot: takes two vectors (got ${describe(a)}, ${describe(b)}); use matmul`);
+  if (a.size !== b.size) throw new ShapeError(`dot: takes vectors of one length (got ${describe(a)}, ${describe(b)})`);
   return matmul(a, b);
 }
 
@@ -46,5 +48,6 @@ export function groupedMatmul<D extends DType>(
   offsets: Tensor,
   { mode = "rows" }: GroupedMatmulOptions = {},
 ): Tensor<D> {
+  checkOptions("groupedMatmul", { mode }, { mode: oneOf("rows", "contract") });
   return apply("groupedMatmul", [lhs, rhs, offsets], { mode });
 }

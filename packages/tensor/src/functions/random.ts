@@ -127,6 +127,7 @@ export function uniform<D extends FloatDType = "f32">(
   shape: Shape,
   { min = 0, max = 1, dtype = defaultFloat() as D }: UniformOptions<D> = {},
 ): Tensor<D> {
+  if (!(min <= max)) throw new ConfigError(`random.uniform: takes min <= max, got [${min}, ${max})`);
   const unit = uniform01("uniform", k, shape, dtype);
   return min === 0 && max === 1 ? unit : unit.mul(max - min).add(min);
 }

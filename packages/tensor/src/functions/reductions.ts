@@ -66,7 +66,7 @@ export function mean<D extends DType>(x: Tensor<D>, axis?: Axis, options?: Reduc
 }
 
 export interface VarianceOptions extends ReduceOptions {
-  /** Divide by `n - correction`: 0 is the population variance, 1 the unbiased estimate. */
+  /** Divide by `n - correction`, at least 0: 0 is the population variance, 1 the unbiased estimate, NaN or infinite of too few. */
   readonly correction?: number;
 }
 
@@ -79,7 +79,7 @@ export function variance<D extends DType>(
   checkFloat("variance", x);
   const axes = normalizeAxes("variance", axis, x.ndim);
   const centred = sub(x, mean(x, axes, { keepDims: true }));
-  return div(sum(mul(centred, centred), axes, options), countAlong(x, axes) - correction) as Tensor<D>;
+  return div(sum(mul(centred, centred), axes, options), Math.max(countAlong(x, axes) - correction, 0)) as Tensor<D>;
 }
 
 /** Square root of the variance; gradient 0 where the variance is 0. */

@@ -1,9 +1,10 @@
 import { fullLike, iotaLike } from "../apply.ts";
-import { ShapeError } from "../errors.ts";
+import { DTypeError, ShapeError } from "../errors.ts";
+import { checkOptions, oneOf } from "../options.ts";
 import { defaultFloat } from "../runtime/defaults.ts";
 import { checkShape, describe } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import { isFloat, type DType } from "../types.ts";
+import { isFloat, isInteger, type DType } from "../types.ts";
 import { and, cast, eq, isNaN, le, lt, not, or, where } from "./elementwise.ts";
 import { gather, indexTensor, scatter, type Index, type ScatterOptions } from "./indexing.ts";
 import { broadcastTo, expandDims, reshape } from "./views.ts";
@@ -19,6 +20,8 @@ export function oneHot<D extends DType = "f32">(
   { dtype = defaultFloat() as DType as D }: OneHotOptions<D> = {},
 ): Tensor<D> {
   checkShape("oneHot", [depth]);
+  if (!isInteger(index.dtype))
+    throw new DTypeError(`oneHot: indices are i32 or u32 (got ${describe(index)}); cast them, .cast("i32")`);
   const shape = [...index.shape, depth];
   return cast(eq(broadcastTo(expandDims(index, -1), shape), iotaLike(index, shape, index.ndim, index.dtype)), dtype);
 }
@@ -27,6 +30,8 @@ export function oneHot<D extends DType = "f32">(
  * How often each of `0..length - 1` occurs: `i32[...] -> i32[length]`. Other values are not counted.
  */
 export function bincount(x: Tensor, length: number): Tensor<"i32"> {
+  if (x.dtype !== "i32") throw new DTypeError(`bincount: counts i32 (got ${describe(x)}); cast it, .cast("i32")`);
+  checkShape("bincount", [length]);
   return scatter(fullLike(x, 1, [x.size], "i32"), reshape(x, [x.size]), [length]);
 }
 
@@ -44,6 +49,7 @@ function segment<D extends DType>(
   { sorted = false }: SegmentOptions,
 ): Tensor<D> {
   const index = indexTensor(name, x, segments);
+  checkShape(name, [count]);
   if (index.ndim !== 1 || x.ndim === 0 || index.shape[0] !== x.shape[0])
     throw new ShapeError(
       `${name}: takes one segment for each row of the first axis (got ${describe(x)}, segments ${describe(index)})`,
@@ -84,6 +90,7 @@ export interface SearchOptions {
 export function searchSorted(ordered: Tensor, values: Tensor, { side = "left" }: SearchOptions = {}): Tensor<"i32"> {
   if (ordered.ndim !== 1)
     throw new ShapeError(`searchSorted: takes a vector to search in (got ${describe(ordered)}, ${describe(values)})`);
+  checkOptions("searchSorted", { side }, { side: oneOf("left", "right") });
   const [n] = ordered.shape;
   const before = side === "left" ? lessThan : atMost;
   let found: Tensor<"i32"> = fullLike(values, 0, values.shape, "i32");

@@ -1,6 +1,15 @@
-import { apply, fullLike } from "../apply.ts";
+import { apply, checkNumber, fullLike } from "../apply.ts";
 import { ShapeError } from "../errors.ts";
-import { broadcastShapes, checkShape, describe, normalizeAxes, normalizeAxis, sameShape, sizeOf } from "../shape.ts";
+import {
+  broadcastShapes,
+  checkArray,
+  checkShape,
+  describe,
+  normalizeAxes,
+  normalizeAxis,
+  sameShape,
+  sizeOf,
+} from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { DType, Shape } from "../types.ts";
 
@@ -11,6 +20,7 @@ export function reshape<D extends DType>(x: Tensor<D>, shape: Shape): Tensor<D> 
 }
 
 function inferExtent(x: Tensor, shape: Shape): Shape {
+  checkArray("reshape", "a shape is an array of extents", shape);
   const at = shape.indexOf(-1);
   if (at < 0) return shape;
   const rest = sizeOf(shape.toSpliced(at, 1));
@@ -22,6 +32,7 @@ function inferExtent(x: Tensor, shape: Shape): Shape {
 
 /** Axes in another order: axis `i` of the result is axis `axes[i]` of `x`. */
 export function permute<D extends DType>(x: Tensor<D>, axes: readonly number[]): Tensor<D> {
+  checkArray("permute", "axes are an array", axes);
   const order = axes.map((axis) => normalizeAxis("permute", axis, x.ndim));
   return order.length === x.ndim && order.every((axis, i) => axis === i) ? x : apply("permute", [x], { axes: order });
 }
@@ -104,8 +115,12 @@ function boundsOf(
     }
     return { start, size: 1, step: 1 };
   }
+  if (!Array.isArray(range) || range.some((position) => position != null && !Number.isInteger(position)))
+    throw new ShapeError(
+      `slice: a range is a position or [start, stop, step], of integers (got ${JSON.stringify(range)} for axis ${axis} of ${describe(x)})`,
+    );
   const step = range[2] ?? 1;
-  if (!Number.isInteger(step) || step === 0) throw new ShapeError(`slice: a step is a non-zero integer, got ${step}`);
+  if (step === 0) throw new ShapeError("slice: a step is a non-zero integer, got 0");
   const [low, high] = step > 0 ? [0, extent] : [-1, extent - 1];
   const clamp = (position: number): number =>
     Math.min(Math.max(position < 0 ? position + extent : position, low), high);
@@ -135,25 +150,41 @@ export function pad<D extends DType>(
 ): Tensor<D> {
   if (widths.length !== x.ndim)
     throw new ShapeError(`pad: ${widths.length} widths for the ${x.ndim} axes of ${describe(x)}`);
+  for (const width of widths) checkWidth(x, width);
   const attrs = { low: widths.map((w) => w[0]), high: widths.map((w) => w[1]), interior: widths.map(() => 0) };
   const padded = apply("pad", [x], attrs) as Tensor<D>;
   if (value === 0) return padded;
   const inside = apply("pad", [fullLike(x, 1, x.shape, "bool")], attrs);
-  return apply("map", [inside, padded, fullLike(x, value, padded.shape, x.dtype)], { fn: "where" });
+  const border = fullLike(x, checkNumber("pad", value, x.dtype), padded.shape, x.dtype);
+  return apply("map", [inside, padded, border], { fn: "where" });
+}
+
+function checkWidth(x: Tensor, width: readonly [number, number]): void {
+  if (width.length === 2 && width.every((n) => Number.isInteger(n) && n >= 0)) return;
+  throw new ShapeError(
+    `pad: a width is [before, after], non-negative integers (got [${width}] for ${describe(x)}); slice to take away`,
+  );
 }
 
 /** Tensors joined along an axis they may differ in. */
 export function concat<D extends DType>(xs: readonly Tensor<D>[], axis = 0): Tensor<D> {
-  const [first, ...rest] = xs;
-  if (!first) throw new ShapeError("concat: takes at least one tensor, got none");
-  if (rest.length === 0) return first;
-  return apply("concat", [first, ...rest], { axis: normalizeAxis("concat", axis, first.ndim) });
+  const [first, ...rest] = listOf("concat", xs);
+  const along = normalizeAxis("concat", axis, first.ndim);
+  return rest.length === 0 ? first : apply("concat", [first, ...rest], { axis: along });
+}
+
+function listOf<T>(op: string, xs: readonly T[]): readonly [T, ...T[]] {
+  if (!Array.isArray(xs)) throw new ShapeError(`${op}: takes an array of tensors, got ${String(xs)}`);
+  if (xs.length === 0) throw new ShapeError(`${op}: takes at least one tensor, got none`);
+  return xs as readonly T[] as readonly [T, ...T[]];
 }
 
 /** Tensors of one shape side by side along a new axis. */
 export function stack<D extends DType>(xs: readonly Tensor<D>[], axis = 0): Tensor<D> {
-  if (xs.length === 0) throw new ShapeError("stack: takes at least one tensor, got none");
-  const along = normalizeAxis("stack", axis, xs[0].ndim + 1);
+  const [first] = listOf("stack", xs);
+  const along = normalizeAxis("stack", axis, first.ndim + 1);
+  const other = xs.find((x) => !sameShape(x.shape, first.shape));
+  if (other) throw new ShapeError(`stack: inputs must have one shape (got ${describe(first)}, ${describe(other)})`);
   return concat(
     xs.map((x) => expandDims(x, along)),
     along,
@@ -164,10 +195,11 @@ export function stack<D extends DType>(xs: readonly Tensor<D>[], axis = 0): Tens
 export function split<D extends DType>(x: Tensor<D>, parts: number | readonly number[], axis = 0): Tensor<D>[] {
   const along = normalizeAxis("split", axis, x.ndim);
   const extent = x.shape[along];
-  if (typeof parts === "number" && (parts < 1 || extent % parts !== 0)) {
+  if (typeof parts === "number" && !(Number.isInteger(parts) && parts >= 1 && extent % parts === 0)) {
     throw new ShapeError(`split: axis ${along} of ${describe(x)} does not divide into ${parts} equal parts`);
   }
   const sizes = typeof parts === "number" ? new Array<number>(parts).fill(extent / parts) : parts;
+  checkShape("split", sizes);
   const total = sizes.reduce((sum, n) => sum + n, 0);
   if (total !== extent)
     throw new ShapeError(

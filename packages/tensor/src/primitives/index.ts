@@ -1,3 +1,4 @@
+import { assign } from "./assign.ts";
 import { after, call, custom, detach, tag, transfer } from "./identities.ts";
 import { gather, scatter } from "./indexing.ts";
 import { buffer, full, iota, randomBits } from "./leaves.ts";
@@ -30,6 +31,7 @@ export const primitives = {
   scatter,
   argsort,
   topK,
+  assign,
   detach,
   after,
   custom,

@@ -1,5 +1,5 @@
 import { DTypeError, ShapeError } from "../errors.ts";
-import { describe, sameShape, sizeOf } from "../shape.ts";
+import { checkShape, describe, sameShape, sizeOf } from "../shape.ts";
 import type { Shape } from "../types.ts";
 import { plainKey, type Primitive, type Spec } from "./primitive.ts";
 import { combine, identityOf } from "./reduce.ts";
@@ -89,6 +89,7 @@ export interface ScatterAttrs extends GatherAttrs {
  */
 export const scatter: Primitive<ScatterAttrs> = {
   infer: ([updates, index], attrs) => {
+    checkShape("scatter", attrs.shape);
     checkIndex("scatter", attrs.shape, index, attrs);
     const wanted = gatheredShape(attrs.shape, index.shape, attrs);
     if (!sameShape(updates.shape, wanted)) {

@@ -1,4 +1,4 @@
-import { internal } from "../errors.ts";
+import { DTypeError, internal } from "../errors.ts";
 import { checkShape, sizeOf, stridesOf } from "../shape.ts";
 import type { Storage } from "../runtime/storage.ts";
 import { checkDType, type DType, type Shape } from "../types.ts";
@@ -46,6 +46,8 @@ export interface IotaAttrs {
 export const iota: Primitive<IotaAttrs> = {
   infer: (_, { shape, dtype }) => {
     checkShape("iota", shape);
+    if (dtype === "bool")
+      throw new DTypeError("iota: counts in numbers, not in bool; compare them, for example .ne(0)");
     return { shape, dtype: checkDType("iota", dtype) };
   },
   reference: (out, _, { shape, axis }) => {

@@ -34,7 +34,8 @@ const live = new Map<DeviceName, Backend>();
 let chosen: DeviceName = "wasm";
 
 /**
- * Starts a device and makes it the default. Optional for `cpu` and `wasm`, which start with their own first work.
+ * Starts a device and makes it the default. Optional for `cpu` and `wasm`, which start with their own first work. A device that was lost
+ * is started anew; tensors that lived there are gone.
  *
  * @param device one name, or several in order of preference: the first that starts is taken. Nothing falls back silently.
  * @returns the name of the device that started.
@@ -52,7 +53,8 @@ export async function init(device: DeviceName | readonly DeviceName[], options: 
       return name;
     } catch (error) {
       if (error instanceof ConfigError) throw error;
-      reasons.push(`${name}: ${(error as Error).message}`);
+      const { message } = error as Error;
+      reasons.push(message.startsWith(`${name}: `) ? message : `${name}: ${message}`);
     }
   }
   throw new DeviceError(`init: no device started (${reasons.join("; ") || "none was named"})`);
@@ -62,14 +64,16 @@ function start(name: DeviceName, options: InitOptions): Promise<Backend> {
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
   const wanted = JSON.stringify(given.toSorted(([a], [b]) => (a < b ? -1 : 1)));
   const running = started.get(name);
-  if (running) {
+  const broken = live.get(name)?.failure ? live.get(name) : undefined;
+  if (running && !broken) {
     if (running.options === wanted) return running.backend;
     throw new ConfigError(
       `init: ${name} already runs with options ${running.options}, asked for ${wanted}; call shutdown() first`,
     );
   }
   if (options.debug) setDebugLines(true);
-  const backend = starters[name](options);
+  live.delete(name);
+  const backend = broken ? broken.shutdown().then(() => starters[name](options)) : starters[name](options);
   started.set(name, { options: wanted, backend });
   backend.then(
     (ready) => void (started.get(name)?.backend === backend && live.set(name, ready)),
@@ -111,8 +115,8 @@ export async function devices(): Promise<DeviceInfo[]> {
     const wasRunning = started.has(name);
     try {
       const backend = await backendOf(name);
-      const { dtypes, details } = backend;
-      list.push({ name, isDefault, dtypes, details });
+      const { dtypes, details, failure } = backend;
+      list.push({ name, isDefault, ...(failure && { reason: failure.message }), dtypes, details });
       if (!wasRunning) {
         started.delete(name);
         live.delete(name);

@@ -88,7 +88,7 @@ export class Storage {
     if (!held) throw internal(`${this.owner.op}: a tensor reached the device without its elements`);
     if (held.by === backend) return held.allocation;
     throw new DeviceError(
-      `${describe(this)} made by ${this.owner.op}${at(this.owner.line)} went when ${this.device} was shut down; read it before, or make it again`,
+      `${describe(this)} made by ${this.owner.op}${at(this.owner.line)} went when ${this.device} was shut down or lost; read it before, or make it again`,
     );
   }
 

@@ -33,6 +33,7 @@ export const roles = {
   argReduce: "routine",
   argsort: "routine",
   topK: "routine",
+  assign: "routine",
   scatter: "routine",
   randomBits: "routine",
   detach: "transparent",

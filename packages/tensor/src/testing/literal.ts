@@ -5,36 +5,54 @@ import { sizeOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { hostArrayFrom, type DType, type Shape, type TypedArray } from "../types.ts";
 
-/** What a tensor made here holds, so that an arbitrary can be refined without running anything. */
-export interface Literal<D extends DType = DType> {
+/** Elements on the host. */
+interface Literal<D extends DType = DType> {
   readonly shape: Shape;
   readonly dtype: D;
   readonly data: TypedArray<D>;
 }
 
-const literals = new WeakMap<Tensor, Literal>();
+/** What is seen of a literal, and the code that follows the literal's to say so. */
+interface View {
+  readonly of: <D extends DType>(x: Tensor<D>) => Tensor<D>;
+  readonly code: string;
+}
+
+/** How each tensor made here was made, so that an arbitrary can be refined without running anything. */
+const makings = new WeakMap<Tensor, { readonly literal: Literal; readonly view?: View }>();
 
 /** A tensor on the default device that a failing property prints as code to paste. */
 export function literalTensor<D extends DType>(shape: Shape, dtype: D, values: ArrayLike<number>): Tensor<D> {
   const data = hostArrayFrom(dtype, values);
   const made = tensor(data.slice(), { shape, dtype }) as Tensor<D>;
-  literals.set(made, { shape, dtype, data });
-  return printedAs(made, codeOf({ shape, dtype, data }));
+  const literal = { shape, dtype, data };
+  makings.set(made, { literal });
+  return printedAs(made, codeOf(literal));
 }
 
-/** The elements of a tensor that `literalTensor` made. */
-export function literalOf<D extends DType>(x: Tensor<D>): Literal<D> {
-  const literal = literals.get(x);
-  if (!literal) throw new ConfigError("awayFromKinks: takes tensors of tensorOf, wellConditioned or indices");
-  return literal as Literal<D>;
+/** A view of a tensor that `literalTensor` made. */
+export function viewOfLiteral<D extends DType>(x: Tensor<D>, view: View): Tensor<D> {
+  const seen = view.of(x);
+  if (seen === x) return x;
+  makings.set(seen, { literal: makings.get(x)!.literal, view });
+  return printedAs(seen, printed(x) + view.code);
+}
+
+/** A tensor made here again, with other elements and seen in the same way. */
+export function mapLiteral<D extends DType>(x: Tensor<D>, f: (value: number) => number): Tensor<D> {
+  const making = makings.get(x);
+  if (!making) throw new ConfigError("awayFromKinks: takes tensors of the arbitraries for tensors");
+  const { shape, dtype, data } = making.literal as Literal<D>;
+  const made = literalTensor(shape, dtype, Array.from(data, f));
+  return making.view ? viewOfLiteral(made, making.view) : made;
 }
 
 /** Makes fast-check print `code` for a tensor. */
-export const printedAs = <T extends Tensor>(x: T, code: string): T =>
+const printedAs = <T extends Tensor>(x: T, code: string): T =>
   Object.defineProperty(x, fc.toStringMethod, { value: () => code });
 
 /** The code fast-check prints for a tensor made here. */
-export const printed = (x: Tensor): string => fc.stringify(x);
+const printed = (x: Tensor): string => fc.stringify(x);
 
 function codeOf({ shape, dtype, data }: Literal): string {
   if (sizeOf(shape) === 0) return `zeros([${shape.join(", ")}], { dtype: "${dtype}" })`;

@@ -30,8 +30,11 @@ const narrowed = (full: Shape): fc.Arbitrary<number[]> =>
     .map(([dropped, narrow]) => full.map((n, axis) => (narrow[axis] ? 1 : n)).slice(dropped));
 
 /** Orders of `0..n - 1`. Shrinks towards the identity. */
-export const permutationOf = (n: number): fc.Arbitrary<number[]> =>
-  fc.array(fc.nat(), fixedLength(n)).map((ranks) => [...ranks.keys()].toSorted((i, j) => ranks[i] - ranks[j] || i - j));
+export const permutationOf = (n: number): fc.Arbitrary<number[]> => fc.array(fc.nat(), fixedLength(n)).map(orderOf);
+
+/** The positions of ranks in ascending order. */
+export const orderOf = (ranks: readonly number[]): number[] =>
+  [...ranks.keys()].toSorted((i, j) => ranks[i] - ranks[j] || i - j);
 
 /** Exactly `n` elements, for `fc.array`. */
 export const fixedLength = (n: number): { minLength: number; maxLength: number } => ({ minLength: n, maxLength: n });

@@ -2,8 +2,9 @@ import * as fc from "fast-check";
 import { sizeOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { DType, FloatDType, Shape } from "../types.ts";
-import { literalOf, literalTensor, printed, printedAs } from "./literal.ts";
-import { fixedLength, permutationOf } from "./shapes.ts";
+import { filled } from "./elements.ts";
+import { literalTensor, mapLiteral, viewOfLiteral } from "./literal.ts";
+import { fixedLength, orderOf, permutationOf } from "./shapes.ts";
 import type { SliceRange } from "../functions/views.ts";
 
 /** A shape: numbers and arbitraries of numbers, axis by axis, or an arbitrary of whole shapes. */
@@ -27,14 +28,12 @@ export interface TensorConstraints<D extends DType> {
 /**
  * Tensors on the default device. Floats are finite and, unless `corners` asks for it, never 0 nor within about a thousandth of the
  * range from it, so that a finite difference does not step over the kink that many functions have there. Shrinks to smaller shapes and
- * smaller numbers.
+ * to simple numbers, 0.25 first.
  */
 export const tensorOf = <D extends DType = "f32">(constraints: TensorConstraints<D>): fc.Arbitrary<Tensor<D>> => {
   const dtype = constraints.dtype ?? ("f32" as D);
-  return shapeOf(constraints.shape).chain((shape) =>
-    fc
-      .array(elementOf(dtype, constraints), fixedLength(sizeOf(shape)))
-      .map((values) => literalTensor(shape, dtype, values)),
+  return filled(shapeOf(constraints.shape), (shape) => shape, elementOf(dtype, constraints)).map(
+    ({ structure, values }) => literalTensor(structure, dtype, values),
   );
 };
 
@@ -55,18 +54,25 @@ function elementOf(dtype: DType, constraints: Omit<TensorConstraints<DType>, "sh
     ...(constraints.noNaN === false ? [NaN] : []),
     ...(constraints.noInfinity === false ? [Infinity, -Infinity] : []),
   ];
-  const ordinary = midpoint(min, max);
+  const ordinary = ordinaryNumber(min, max);
   return special.length === 0
     ? ordinary
     : fc.oneof({ weight: 4, arbitrary: ordinary }, { weight: 1, arbitrary: fc.constantFrom(...special) });
 }
 
-/** Midpoints of a grid of 1024 to 2048 cells, short binary fractions that f32 holds and that read well. */
-function midpoint(min: number, max: number): fc.Arbitrary<number> {
+/** Short binary fractions that f32 holds: midpoints of a grid of 1024 to 2048 cells, which shrink to odd quarters where there are any. */
+function ordinaryNumber(min: number, max: number): fc.Arbitrary<number> {
   if (min === max) return fc.constant(min);
   const step = 2 ** Math.floor(Math.log2((max - min) / 1024));
+  const fine = midpoints(min, max, step)!;
+  const readable = step > 1 / 4 ? undefined : midpoints(min, max, 1 / 2);
+  return readable === undefined ? fine : fc.oneof({ withCrossShrink: true }, readable, { weight: 4, arbitrary: fine });
+}
+
+/** Midpoints of a grid's cells, if a whole one fits between the bounds. */
+function midpoints(min: number, max: number, step: number): fc.Arbitrary<number> | undefined {
   const cells = { min: Math.ceil(min / step - 0.5), max: Math.floor(max / step - 0.5) };
-  return fc.integer(cells).map((cell) => (cell + 0.5) * step);
+  return cells.min > cells.max ? undefined : fc.integer(cells).map((cell) => (cell + 0.5) * step);
 }
 
 export interface WellConditionedConstraints<D extends DType> {
@@ -104,14 +110,12 @@ export const awayFromKinks = <D extends DType>(
   kinks: readonly number[],
   gap = 1 / 64,
 ): fc.Arbitrary<Tensor<D>> =>
-  tensors.map((x) => {
-    const { shape, dtype, data } = literalOf(x);
-    const moved = Array.from(data, (value) => {
+  tensors.map((x) =>
+    mapLiteral(x, (value) => {
       const kink = kinks.find((k) => Math.abs(value - k) < gap);
       return kink === undefined ? value : value < kink ? kink - gap : kink + gap;
-    });
-    return literalTensor(shape, dtype, moved);
-  });
+    }),
+  );
 
 export interface IndicesConstraints {
   readonly shape: AnyShape;
@@ -127,40 +131,58 @@ export const indices = ({ shape, size, outOfRange = false }: IndicesConstraints)
 
 type AxisView = "whole" | "everySecond" | "reversed" | "repeated";
 
-/** `tensorOf` whose tensors are views of others: axes permuted, reversed, repeated, or every second element taken. */
-export const stridedView = <D extends DType = "f32">(constraints: TensorConstraints<D>): fc.Arbitrary<Tensor<D>> =>
-  shapeOf(constraints.shape).chain((shape) =>
-    fc
-      .tuple(
-        permutationOf(shape.length),
-        fc.array(fc.constantFrom<AxisView>("whole", "everySecond", "reversed", "repeated"), fixedLength(shape.length)),
-      )
-      .chain(([order, views]) => {
-        const extents = shape.map(
-          (n, axis) => ({ whole: n, everySecond: 2 * n, reversed: n, repeated: 1 })[views[axis]],
-        );
-        const base = order.map((axis) => extents[axis]);
-        return tensorOf({ ...constraints, shape: base }).map((x) => viewOf(x, shape, order, views));
-      }),
-  );
+/** A shape seen in another: axis `order[i]` of the shape is axis `i` of the base, seen as `views[order[i]]` says. */
+interface Seen {
+  readonly shape: Shape;
+  readonly order: readonly number[];
+  readonly views: readonly AxisView[];
+}
 
-/** Axis `order[i]` of the view is axis `i` of `x`, seen as `views[order[i]]` says. */
-function viewOf<D extends DType>(
-  x: Tensor<D>,
-  shape: Shape,
-  order: readonly number[],
-  views: readonly AxisView[],
-): Tensor<D> {
+/** `tensorOf` whose tensors are views of others: axes permuted, reversed, repeated, or every second element taken. */
+export const stridedView = <D extends DType = "f32">(constraints: TensorConstraints<D>): fc.Arbitrary<Tensor<D>> => {
+  const dtype = constraints.dtype ?? ("f32" as D);
+  return filled(seenOf(constraints.shape), baseOf, elementOf(dtype, constraints)).map(({ structure, values }) =>
+    viewOf(literalTensor(baseOf(structure), dtype, values), structure),
+  );
+};
+
+/** Drawn for any number of axes at once, so that a view stays what it is when its shape shrinks. */
+const seenOf = (shape: AnyShape): fc.Arbitrary<Seen> =>
+  fc
+    .record({
+      shape: shapeOf(shape),
+      ranks: fc.array(fc.nat(), fixedLength(drawnAxes)),
+      kinds: fc.array(
+        fc.constantFrom<AxisView>("whole", "everySecond", "reversed", "repeated"),
+        fixedLength(drawnAxes),
+      ),
+    })
+    .map(({ shape, ranks, kinds }) => ({
+      shape,
+      order: orderOf(shape.map((_, axis) => ranks[axis % drawnAxes])),
+      views: shape.map((_, axis) => kinds[axis % drawnAxes]),
+    }));
+
+const drawnAxes = 8;
+
+const baseOf = ({ shape, order, views }: Seen): number[] =>
+  order.map((axis) => {
+    const n = shape[axis];
+    return { whole: n, everySecond: 2 * n, reversed: n, repeated: 1 }[views[axis]];
+  });
+
+function viewOf<D extends DType>(x: Tensor<D>, { shape, order, views }: Seen): Tensor<D> {
   const axes = shape.map((_, axis) => order.indexOf(axis));
   const steps = { whole: null, everySecond: 2, reversed: -1, repeated: null } satisfies {
     [V in AxisView]: number | null;
   };
   const slices = views.map((view): SliceRange => [null, null, steps[view]]);
-  const view = x
-    .permute(axes)
-    .slice(...slices)
-    .broadcastTo(shape);
-  if (view === x) return x;
-  const code = `.permute([${axes}]).slice(${slices.map((s) => JSON.stringify(s)).join(", ")}).broadcastTo([${shape}])`;
-  return printedAs(view, printed(x) + code);
+  return viewOfLiteral(x, {
+    of: (y) =>
+      y
+        .permute(axes)
+        .slice(...slices)
+        .broadcastTo(shape),
+    code: `.permute([${axes}]).slice(${slices.map((s) => JSON.stringify(s)).join(", ")}).broadcastTo([${shape}])`,
+  });
 }

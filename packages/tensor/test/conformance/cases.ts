@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { apply } from "../../src/apply.ts";
 import { gather, groupedMatmul, scatter, type DeviceName, type DType, type Tensor, where } from "../../src/index.ts";
 import { makeNode } from "../../src/node.ts";
+import { scoreRange } from "../../src/primitives/assign.ts";
 import type { PrimitiveName } from "../../src/primitives/index.ts";
 import { scalarOps, scalarRow, type DTypeRule, type ScalarOp } from "../../src/scalar.ts";
 import { fromNode } from "../../src/tensor.ts";
@@ -279,6 +280,34 @@ export const cases = {
       ulps: 0,
     })),
   ),
+  assign: fc
+    .tuple(
+      fc.array(extent, { maxLength: 1 }),
+      fc.nat(20),
+      fc.integer({ min: 1, max: 6 }),
+      fc.constantFrom(3, scoreRange),
+    )
+    .chain(([batch, rows, columns, most]) => {
+      const shape = [...batch, rows, columns];
+      const matrices = batch.reduce((a, b) => a * b, 1);
+      const size = matrices * rows * columns;
+      const i32 = (shape: readonly number[], values: number[]): Input => ({
+        dtype: "i32",
+        shape,
+        values,
+        view: "plain",
+      });
+      return fc
+        .tuple(
+          fc.array(fc.nat(most), { minLength: size, maxLength: size }),
+          fc.array(fc.integer({ min: -1, max: rows + 1 }), { minLength: matrices, maxLength: matrices }),
+        )
+        .map(([scores, counts]): Case => ({
+          inputs: [i32(shape, scores), i32(batch, counts)],
+          build: ([x, count]) => apply("assign", [x, count], {}),
+          ulps: 0,
+        }));
+    }),
   detach: identity((x) => apply("detach", [x], {})),
   after: identity((x) => apply("after", [x, x.eq(x)], {})),
   custom: identity((x) => apply("custom", [x, x], { backward: () => [null], linear: true })),

@@ -1,5 +1,4 @@
-import { arange, devices, init, realize, type DeviceName, type InitOptions } from "../../src/index.ts";
-import type { Tensor, TypedArray } from "../../src/index.ts";
+import { devices, init, type DeviceName, type InitOptions } from "../../src/index.ts";
 
 /** The devices under test, named in the environment. */
 export const testedDevices: readonly DeviceName[] = (process.env.SWITCHYARD_DEVICES?.split(",") as
@@ -27,27 +26,3 @@ export function ranAsAsked(device: DeviceName): Readonly<Record<string, string |
 
 export const describeDevice = async (device: DeviceName) =>
   (await devices()).find(({ name }) => name === device)?.details;
-
-/**
- * Reads tensors in one plan.
- *
- * @param shared whether something larger is computed along with them: a small plan alone runs on the calling thread of `wasm`, and
- * would never meet its workers.
- */
-export async function readTogether(
-  tensors: readonly Tensor[],
-  device: DeviceName,
-  shared: boolean,
-): Promise<TypedArray[]> {
-  const company = shared
-    ? [
-        arange(0, 2 ** 15, 1, { dtype: "f32", device })
-          .sqrt()
-          .add(1)
-          .log()
-          .sum(),
-      ]
-    : [];
-  await realize([...tensors, ...company]);
-  return Promise.all(tensors.map((t) => t.data()));
-}

@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { TypedArray } from "../../src/index.ts";
 import { build, steps } from "../schedule/randomGraph.ts";
-import { readTogether, startDevice, testedDevices } from "./device.ts";
+import { readTogether } from "./check.ts";
+import { startDevice, testedDevices } from "./device.ts";
 
 const numRuns = process.env.SWITCHYARD_DEEP ? 3000 : 150;
 

@@ -100,6 +100,11 @@ describe("corners", () => {
     expect(await tensor([1, 2, 3, 4]).variance(0, { correction: 1 }).item()).toBeCloseTo(5 / 3, 6);
   });
 
+  test("a variance corrected by more than there are elements is not negative", async () => {
+    expect(await tensor([1]).variance(0, { correction: 2 }).item()).toBe(NaN);
+    expect(await tensor([1, 2]).variance(0, { correction: 3 }).item()).toBe(Infinity);
+  });
+
   test("any and all are or and and, false and true of nothing", async () => {
     const x = tensor([
       [true, false],

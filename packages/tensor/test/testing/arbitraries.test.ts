@@ -101,7 +101,35 @@ describe("tensorOf", () => {
 
   test("a failure shrinks to the fewest and simplest elements, and prints as code", async () => {
     const worst = await shrunk(tensorOf({ shape: [fc.integer({ min: 0, max: 9 })] }), (x) => x.size < 3);
-    expect(fc.stringify(worst)).toBe('tensor([0.00390625, 0.00390625, 0.00390625], { dtype: "f32" })');
+    expect(fc.stringify(worst)).toBe('tensor([0.25, 0.25, 0.25], { dtype: "f32" })');
+  });
+});
+
+describe("shrinking keeps the elements that the failure lies in", () => {
+  const repeats = async (x: Tensor) => new Set(await x.data()).size === x.size;
+
+  test("of a vector, wherever they are", async () => {
+    const worst = await shrunk(tensorOf({ shape: [fc.integer({ min: 0, max: 12 })], dtype: "i32" }), repeats);
+    expect(fc.stringify(worst)).toBe('tensor([0, 0], { dtype: "i32" })');
+  });
+
+  test("of a matrix, by rows and columns", async () => {
+    const extent = fc.integer({ min: 1, max: 5 });
+    const worst = await shrunk(tensorOf({ shape: [extent, extent] }), async (x) =>
+      [...(await x.data())].every((value) => value < 3),
+    );
+    expect(worst.size).toBe(1);
+  });
+
+  test("of shapes of any rank", async () => {
+    const worst = await shrunk(tensorOf({ shape: shape(), dtype: "i32" }), repeats);
+    expect(worst.size).toBe(2);
+  });
+
+  test("of views", async () => {
+    const extent = fc.integer({ min: 0, max: 4 });
+    const worst = await shrunk(stridedView({ shape: [extent, extent], dtype: "i32" }), repeats);
+    expect(worst.size).toBe(2);
   });
 });
 
@@ -124,6 +152,14 @@ describe("tensors with a purpose", () => {
         expect(Math.abs(value - 1)).toBeGreaterThanOrEqual(1 / 64);
         expect(Math.abs(value)).toBeLessThanOrEqual(4);
       }
+    },
+  );
+
+  property.prop([awayFromKinks(stridedView({ shape: [3, 3], corners: true }), [0])])(
+    "awayFromKinks takes views, which stay views and print as code",
+    async (x) => {
+      for (const value of await x.data()) expect(Math.abs(value)).toBeGreaterThanOrEqual(1 / 64);
+      await expectClose(evaluate(fc.stringify(x)), await hostOf(x));
     },
   );
 

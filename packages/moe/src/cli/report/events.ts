@@ -7,6 +7,8 @@ export type TrainEvent =
       readonly event: "begin";
       readonly run: string;
       readonly device: string;
+      /** Whether it computes with 256-bit vectors. */
+      readonly revectorized: boolean;
       readonly parameters: number;
       /** That a token meets: k experts of each mixture, not all. */
       readonly activeParameters: number;

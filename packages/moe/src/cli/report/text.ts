@@ -49,7 +49,7 @@ export function describeEvent(event: Exclude<TrainEvent, Progress>): string {
   switch (event.event) {
     case "begin":
       return [
-        `training ${event.run} on ${event.device}: ${quantity(event.parameters)} parameters, of which a token meets ${quantity(event.activeParameters)}`,
+        `training ${event.run} on ${event.device}${event.revectorized ? ", 256 bits wide" : ""}: ${quantity(event.parameters)} parameters, of which a token meets ${quantity(event.activeParameters)}`,
         `text: ${quantity(event.trainCharacters)} characters to train on, ${quantity(event.heldOutCharacters)} held out, ${event.vocabulary} different`,
         `its entropy: ${nats(event.unigram)} nats by single characters, ${nats(event.bigram)} by pairs, the mark to get below`,
       ].join("\n");

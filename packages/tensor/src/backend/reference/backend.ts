@@ -1,8 +1,10 @@
+import { DeviceError } from "../../errors.ts";
 import { opName, topologicalOrder, type AnyNode } from "../../node.ts";
 import { primitives } from "../../primitives/index.ts";
 import type { HostArray, Primitive } from "../../primitives/primitive.ts";
 import { leafStorage, nodeInputs } from "../../runtime/leaves.ts";
-import { sizeOf } from "../../shape.ts";
+import { largestOwners } from "../../runtime/memory.ts";
+import { describe, sizeOf } from "../../shape.ts";
 import { hostArray, hostArrayFrom, type TypedArray } from "../../types.ts";
 import type { Allocation, Backend, KernelRun, RunRequest } from "../backend.ts";
 
@@ -58,7 +60,18 @@ function evaluateNode(node: AnyNode, inputs: readonly HostArray[]): HostArray {
   if (storage) {
     return { shape: node.shape, dtype: node.dtype, data: (storage.allocation as HostAllocation).data };
   }
-  const out: HostArray = { shape: node.shape, dtype: node.dtype, data: hostArray(node.dtype, sizeOf(node.shape)) };
+  const out: HostArray = { shape: node.shape, dtype: node.dtype, data: roomFor(node) };
   (primitives[node.op] as Primitive<never>).reference(out, inputs, node.attrs as never);
   return out;
+}
+
+function roomFor({ dtype, shape }: AnyNode): TypedArray {
+  try {
+    return hostArray(dtype, sizeOf(shape));
+  } catch (cause) {
+    throw new DeviceError(
+      `cpu: out of memory: ${describe({ dtype, shape })} does not fit. Largest owners: ${largestOwners("cpu") || "none"}`,
+      { cause },
+    );
+  }
 }

@@ -58,6 +58,8 @@ export function workOf(kernel: Kernel): number {
     case "argsort":
     case "topK":
       return elements * 20;
+    case "assign":
+      return elements * 40;
     case "scan":
     case "argReduce":
     case "scatter":

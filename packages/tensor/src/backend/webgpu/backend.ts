@@ -1,4 +1,5 @@
 import { DeviceError } from "../../errors.ts";
+import { opName } from "../../node.ts";
 import { largestOwners } from "../../runtime/memory.ts";
 import { costOf } from "../../schedule/cost.ts";
 import type { Plan } from "../../schedule/plan.ts";
@@ -54,23 +55,33 @@ class WebgpuBackend implements Backend {
     this.#lost = open.device.lost.then(({ reason, message }) => {
       this.#failure ??= this.#closing
         ? new DeviceError("webgpu: the device was shut down; init it again")
-        : new DeviceError(
-            `webgpu: the device was lost (${reason}: ${message}); call shutdown() and init("webgpu") again`,
-          );
+        : new DeviceError(`webgpu: the device was lost (${reason}: ${message}); call init("webgpu") again`);
       throw this.#failure;
     });
     this.#lost.catch(() => {});
   }
 
+  get failure(): DeviceError | undefined {
+    return this.#failure;
+  }
+
+  /** To a device that was lost, into nothing: the run that needs it says so, by name. */
   upload(data: TypedArray, dtype: DType): Allocation {
-    this.#assertAlive();
-    const allocation = this.#pool.take(Math.max(data.length * 4, 16), "upload");
+    const allocation = this.#pool.take(Math.max(data.length * 4, 16));
     const words = (dtype === "bool" ? Uint32Array.from(data) : data) as TypedArray & ArrayBufferView<ArrayBuffer>;
     if (data.length > 0) this.#order.add(() => this.#device.queue.writeBuffer(allocation.buffer, 0, words));
     return allocation;
   }
 
   run(request: RunRequest): RunResult {
+    try {
+      return this.#run(request);
+    } catch (error) {
+      throw attributed(request, error);
+    }
+  }
+
+  #run(request: RunRequest): RunResult {
     this.#assertAlive();
     const scheduled = this.#schedule(request);
     const ready = this.#ready(scheduled.plan);
@@ -79,12 +90,14 @@ class WebgpuBackend implements Backend {
     const waiting = ready.pipelines.filter((p) => !p.ready && !p.failure).map((p) => p.compiling);
     const submitted = new Promise<void>((resolve, reject) => {
       this.#order.add(
-        () => this.#submit(ready, memory, words).then(resolve, (error: unknown) => reject(asDeviceError("run", error))),
+        () => this.#submit(ready, memory, words).then(resolve, reject),
         waiting.length > 0 ? Promise.all(waiting) : undefined,
       );
     });
     for (const scratch of memory.scratch) this.#pool.give(scratch);
-    const done = Promise.race([submitted, this.#lost]);
+    const done = Promise.race([submitted, this.#lost]).catch((error: unknown) => {
+      throw attributed(request, error);
+    });
     done.catch(() => {});
     return { allocations: memory.roots, done };
   }
@@ -109,7 +122,7 @@ class WebgpuBackend implements Backend {
     try {
       await Promise.race([mapped, this.#lost]);
     } catch (error) {
-      throw asDeviceError("read", error);
+      throw asDeviceError(error);
     }
     const words = staging.getMappedRange();
     const out = hostArray(dtype, size);
@@ -162,26 +175,25 @@ class WebgpuBackend implements Backend {
   /** Every buffer of a run: the leaves', the results', scratch and parameters. */
   #allocate({ plan, leaves }: Scheduled, { slots, slotOf, parameters, dispatches }: Program): RunMemory {
     const taken: GpuAllocation[] = [];
-    const take = (bytes: number, label: string): GpuAllocation => {
-      const allocation = this.#pool.take(bytes, label);
+    const take = (bytes: number): GpuAllocation => {
+      const allocation = this.#pool.take(bytes);
       taken.push(allocation);
       return allocation;
     };
     try {
       const given = leaves.map((leaf) => this.#pool.own(leaf.allocation));
       const roots: GpuAllocation[] = [];
-      const named = plan.buffers.map((buffer, name) => {
+      const named = plan.buffers.map((buffer) => {
         const { source } = buffer;
         if (source.kind === "temporary") return undefined;
         if (source.kind === "leaf") return given[source.index].buffer;
-        const allocation =
-          source.reuses === undefined ? take(bytesOf(buffer), writerOf(plan, name)) : given[source.reuses];
+        const allocation = source.reuses === undefined ? take(bytesOf(buffer)) : given[source.reuses];
         roots[source.index] = allocation;
         return allocation.buffer;
       });
       const first = taken.length;
-      const pieces = slots.map((bytes) => take(bytes, "scratch"));
-      const words = take(Math.max(parameters.words.byteLength, 16), "parameters");
+      const pieces = slots.map((bytes) => take(bytes));
+      const words = take(Math.max(parameters.words.byteLength, 16));
       const buffers = dispatches.map(({ bindings }) =>
         bindings.map(({ buffer }) => {
           const slot = slotOf.get(buffer);
@@ -241,7 +253,7 @@ class WebgpuBackend implements Backend {
   #check(invalid: GPUError | null, exhausted: GPUError | null): void {
     if (exhausted ?? this.#pool.exhausted) {
       this.#pool.recover();
-      throw new DeviceError(`webgpu: out of memory; the largest owners are ${largestOwners("webgpu")}`);
+      throw new DeviceError(`webgpu: out of memory. Largest owners: ${largestOwners("webgpu")}`);
     }
     if (invalid) throw new DeviceError(`webgpu: internal: ${invalid.message}`);
   }
@@ -263,8 +275,20 @@ class WebgpuBackend implements Backend {
   }
 }
 
-const asDeviceError = (op: string, error: unknown): DeviceError =>
-  error instanceof DeviceError ? error : new DeviceError(`webgpu: ${op}: ${(error as Error).message}`);
+const asDeviceError = (error: unknown): DeviceError =>
+  error instanceof DeviceError ? error : new DeviceError(`webgpu: ${(error as Error).message}`);
+
+/** An error that names what was asked for, with the user's lines in debug. What does not come of the device stays as it is. */
+function attributed({ roots }: RunRequest, error: unknown): unknown {
+  if (error instanceof Error && !(error instanceof DeviceError) && error.message.startsWith("internal:")) return error;
+  const names = roots.map((node) => opName(node) + (node.provenance.line ? ` at ${node.provenance.line}` : ""));
+  const more = names.length > namedRoots ? ` and ${names.length - namedRoots} more` : "";
+  const { message } = asDeviceError(error);
+  return new DeviceError(`${names.slice(0, namedRoots).join(", ")}${more}: ${message}`, { cause: error });
+}
+
+/** A training step has hundreds of results; the first tell which step it was. */
+const namedRoots = 3;
 
 /** A program with its pipelines and the bind groups of its last run, which the next one can often use again. */
 interface Ready {
@@ -293,14 +317,3 @@ function report({ plan, program }: Ready, ms: readonly number[], listener: (run:
 /** The size of a dispatch's parameter block as its shader declares it. */
 const blockBytes = ({ dispatches }: Program, i: number): number =>
   Math.max(Math.ceil(dispatches[i].words.length / 4), 1) * 16;
-
-/** The name of the kernel that writes a buffer, for an error message. */
-function writerOf(plan: Plan, buffer: number): string {
-  const writes = plan.kernels.find((kernel) =>
-    (kernel.kind === "routine"
-      ? kernel.epilogue.stores
-      : kernel.stages.flatMap((s) => (s.kind === "map" ? s.stores : []))
-    ).some((store) => store.buffer === buffer),
-  );
-  return writes?.name ?? "result";
-}

@@ -47,11 +47,11 @@ export class Pool {
   }
 
   /** @throws {DeviceError} if the device has no buffers of this size. */
-  take(bytes: number, label: string): GpuAllocation {
+  take(bytes: number): GpuAllocation {
     const { limits } = this.#device;
     const most = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
     if (bytes > most) {
-      throw new DeviceError(`${label}: needs a buffer of ${bytes} bytes, but this adapter's largest is ${most}`);
+      throw new DeviceError(`webgpu: needs a buffer of ${bytes} bytes, but this adapter's largest is ${most}`);
     }
     const capacity = Math.min(capacityOf(bytes), most - (most % 4));
     this.#usedBytes += capacity;

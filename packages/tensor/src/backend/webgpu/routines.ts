@@ -1,5 +1,6 @@
 import type { Kernel, RoutineKernel, RoutineOp } from "../../schedule/plan.ts";
 import { lowerArgReduce } from "./argReduce.ts";
+import { lowerAssign } from "./assign.ts";
 import { lowerGroupedMatmul } from "./groupedMatmul.ts";
 import { lowerLoop } from "./loop.ts";
 import type { Lowered, Lowering } from "./lower.ts";
@@ -18,6 +19,7 @@ const routines = {
   argReduce: lowerArgReduce,
   argsort: lowerSort,
   topK: lowerSort,
+  assign: lowerAssign,
   scatter: lowerScatter,
   randomBits: lowerRandomBits,
 } satisfies { [P in RoutineOp]: Routine<P> };

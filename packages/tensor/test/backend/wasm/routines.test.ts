@@ -227,6 +227,18 @@ describe("any number of threads gives the bits of one", () => {
     argReduce: () => ["argReduce", { op: "max" }, [floats([1000, 300], 2)]],
     argsort: () => ["argsort", { descending: true }, [floats([40, 5000], 3)]],
     topK: () => ["topK", { k: 4 }, [floats([4000, 64], 4)]],
+    assign: () => [
+      "assign",
+      {},
+      [
+        host(
+          "i32",
+          [3, 400, 8],
+          shuffled(9600).map((x) => Math.abs(x) % 2 ** 18),
+        ),
+        host("i32", [3], [400, 0, 333]),
+      ],
+    ],
     scatter: () => [
       "scatter",
       { op: "add", shape: [8, 24], axis: 0, batch: 0, unique: false, sorted: false },

@@ -97,20 +97,13 @@ export interface Outcome {
 export function runWithAdapter(
   place: AdapterPlace,
   args: readonly string[],
-  { seconds, echo = false }: { seconds: number; echo?: boolean },
+  { seconds }: { seconds: number },
 ): Promise<Outcome> {
-  const child = spawn(process.execPath, ["--conditions=source", ...args], {
-    env: place.env,
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  const child = start(place, args, "pipe");
   const watchdog = setTimeout(() => child.kill("SIGKILL"), seconds * 1000);
   let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8").on("data", (text: string) => {
-      output += text;
-      if (echo) process.stdout.write(text);
-    });
-  }
+  for (const stream of [child.stdout!, child.stderr!])
+    stream.setEncoding("utf8").on("data", (text: string) => (output += text));
   return new Promise((resolve) => {
     child.on("close", (code) => {
       clearTimeout(watchdog);
@@ -119,15 +112,23 @@ export function runWithAdapter(
   });
 }
 
-// As a program: runs another where an adapter is.
+const start = (place: AdapterPlace, args: readonly string[], stdio: "pipe" | "inherit") =>
+  spawn(process.execPath, ["--conditions=source", ...args], { env: place.env, stdio });
+
+// As a program: runs another where an adapter is, which has this one's input and output and ends with it.
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const place = findAdapter();
   if (typeof place === "string") {
     console.error(place);
     process.exitCode = 1;
   } else {
-    console.log(`adapter: ${place.name}`);
-    const { code } = await runWithAdapter(place, process.argv.slice(2), { seconds: 900, echo: true });
-    process.exitCode = code ?? 1;
+    console.error(`adapter: ${place.name}`);
+    const child = start(place, process.argv.slice(2), "inherit");
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => child.kill(signal));
+    const watchdog = setTimeout(() => child.kill("SIGKILL"), 3_600_000);
+    child.on("close", (code) => {
+      clearTimeout(watchdog);
+      process.exitCode = code ?? 1;
+    });
   }
 }

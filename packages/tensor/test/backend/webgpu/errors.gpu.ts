@@ -1,19 +1,22 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { DeviceError, devices, full, init, realize, shutdown, tensor, type Tensor } from "../../../src/index.ts";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import {
+  ConfigError,
+  DeviceError,
+  devices,
+  full,
+  init,
+  realize,
+  scope,
+  shutdown,
+  tensor,
+  type Tensor,
+} from "../../../src/index.ts";
+import { openedDevices } from "./openedDevices.ts";
 
-/** The devices that the backend opens, caught on their way so that a test can lose one. */
-const opened: GPUDevice[] = [];
+let opened: readonly GPUDevice[];
 
 beforeAll(async () => {
-  const { globals } = (await import("webgpu")) as unknown as { globals: { GPUAdapter: { prototype: GPUAdapter } } };
-  const { prototype } = globals.GPUAdapter;
-  // oxlint-disable-next-line typescript/unbound-method -- called on the adapter below
-  const original = prototype.requestDevice;
-  prototype.requestDevice = async function (this: GPUAdapter, descriptor?: GPUDeviceDescriptor) {
-    const device = await original.call(this, descriptor);
-    opened.push(device);
-    return device;
-  };
+  opened = await openedDevices();
   await init("webgpu");
 });
 
@@ -29,8 +32,8 @@ test("f64 is refused where the node is made, with the remedy", () => {
 test("a tensor larger than the adapter's largest buffer is refused with both sizes", async () => {
   const { details } = (await devices()).find(({ name }) => name === "webgpu")!;
   const size = Math.floor(Number(details.maxBufferSize) / 4) + 1000;
-  await expect(realize(full([size], 1, { device: "webgpu" }))).rejects.toThrow(
-    /needs a buffer of \d+ bytes, .*largest is \d+/,
+  await expect(realize(full([size], 1, { device: "webgpu" }).add(1))).rejects.toThrow(
+    /^add: webgpu: needs a buffer of \d+ bytes, but this adapter's largest is \d+$/,
   );
   expect([...(await on(1, 2).add(1).data())]).toEqual([2, 3]);
 });
@@ -44,13 +47,57 @@ test("a tensor of a device that was shut down cannot be read, and the next init 
   expect([...(await on(1, 2).add(1).data())]).toEqual([2, 3]);
 });
 
-test("when the device is lost, work under way and work to come fail with the reason, and the next init works", async () => {
+test("when the device is lost, work under way and work to come fail with the op and the reason, and init starts another", async () => {
   const x = await realize(on(1, 2).add(1));
-  const pending = x.mul(x).sin().data();
+  const pending = x.mul(x).sin();
+  const underWay = Promise.allSettled([realize(pending), x.data()]);
   opened[opened.length - 1].destroy();
-  await expect(pending).rejects.toThrow(DeviceError);
-  await expect(on(5).add(1).data()).rejects.toThrow(/lost .*init\("webgpu"\) again/);
+  for (const outcome of await underWay) expect(outcome).toMatchObject({ reason: expect.any(DeviceError) });
+  await expect(pending.data()).rejects.toThrow(/^sin: webgpu: the device was lost \(/);
+  await expect(pending.add(1).data()).rejects.toThrow(/^sin: webgpu: the device was lost/);
+  await expect(on(5).add(1).data()).rejects.toThrow(/^add: webgpu: the device was lost .*init\("webgpu"\) again/);
+  expect((await devices()).find(({ name }) => name === "webgpu")!.reason).toMatch(/was lost/);
+  await init("webgpu");
+  await expect(x.data()).rejects.toThrow(/went when webgpu was shut down or lost/);
+  expect([...(await on(1, 2).add(1).data())]).toEqual([2, 3]);
+});
+
+test("a lost device may start again with other options, and in debug an error has the user's line", async () => {
+  await expect(init("webgpu", { debug: true })).rejects.toThrow(ConfigError);
+  opened[opened.length - 1].destroy();
+  await expect(on(1).add(1).data()).rejects.toThrow(/lost/);
+  await init("webgpu", { debug: true });
+  const pending = on(1, 2).exp().data();
+  opened[opened.length - 1].destroy();
+  await expect(pending).rejects.toThrow(/^exp at .*errors\.gpu\.ts:\d+:\d+: webgpu: the device was lost/);
   await shutdown();
   await init("webgpu");
+});
+
+/** Until it is restored, errors of a kind come from the device as from one that has them. */
+function injected(kind: GPUErrorFilter, message: string): { restore(): void } {
+  const device = opened[opened.length - 1];
+  const filters: GPUErrorFilter[] = [];
+  const push = vi.spyOn(device, "pushErrorScope").mockImplementation((filter) => void filters.push(filter));
+  const pop = vi
+    .spyOn(device, "popErrorScope")
+    .mockImplementation(async () => (filters.pop() === kind ? ({ message } as GPUError) : null));
+  return { restore: () => [push, pop].forEach((spy) => spy.mockRestore()) };
+}
+
+test("out of memory names the op and the largest owners, and the device goes on", async () => {
+  const held = await realize(scope("model/embedding", () => full([1 << 18], 1, { device: "webgpu" }).add(1)));
+  const fault = injected("out-of-memory", "no memory");
+  await expect(realize(held.mul(2))).rejects.toThrow(
+    /^mul: webgpu: out of memory\. Largest owners: add in model\/embedding: 1\.0 MiB/,
+  );
+  fault.restore();
+  expect((await held.mul(2).data())[5]).toBe(4);
+});
+
+test("a fault of ours that the device finds names the op, and the device goes on", async () => {
+  const fault = injected("validation", "binding 3 is wrong");
+  await expect(realize(on(1, 2).tan())).rejects.toThrow(/^tan: webgpu: internal: binding 3 is wrong/);
+  fault.restore();
   expect([...(await on(1, 2).add(1).data())]).toEqual([2, 3]);
 });

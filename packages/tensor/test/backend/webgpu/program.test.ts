@@ -1,12 +1,16 @@
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { makeProgram, type Program } from "../../../src/backend/webgpu/program.ts";
 import { softmax, tensor, type Tensor } from "../../../src/index.ts";
 import { createScheduler } from "../../../src/schedule/schedule.ts";
+import { build, steps } from "../../schedule/randomGraph.ts";
 
 const constraints = { workgroupBytes: 32_768, alignment: 256 };
 
-function programOf(...roots: readonly Tensor[]): Program {
-  const { plan } = createScheduler()({ roots: roots.map((t) => t.node), donated: new Set() });
+const programOf = (...roots: readonly Tensor[]): Program => programWith({}, roots);
+
+function programWith(options: { readonly maxBuffers?: number }, roots: readonly Tensor[]): Program {
+  const { plan } = createScheduler(options)({ roots: roots.map((t) => t.node), donated: new Set() });
   return makeProgram(plan, constraints);
 }
 
@@ -42,4 +46,15 @@ test("each dispatch binds a buffer once, so that none is both read and written",
     const written = bindings.filter((b) => b.write).map((b) => b.buffer);
     expect(bindings.filter((b) => written.includes(b.buffer))).toHaveLength(written.length);
   }
+});
+
+test("no dispatch binds more buffers than a stage may have, whatever the graph", () => {
+  const guaranteed = 8;
+  fc.assert(
+    fc.property(steps(40), fc.nat(1000), (program, seed) => {
+      const { dispatches } = programWith({ maxBuffers: guaranteed }, build(program, seed, "cpu").slice(-6));
+      for (const { bindings } of dispatches) expect(bindings.length).toBeLessThanOrEqual(guaranteed);
+    }),
+    { numRuns: process.env.SWITCHYARD_DEEP ? 2000 : 200 },
+  );
 });

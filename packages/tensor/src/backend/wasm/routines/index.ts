@@ -1,5 +1,6 @@
 import type { RoutineOp } from "../../../schedule/plan.ts";
 import { argReduce } from "./argReduce.ts";
+import { assign } from "./assign.ts";
 import { argsort } from "./argsort.ts";
 import { groupedMatmul, matmul } from "./products.ts";
 import { randomBits } from "./randomBits.ts";
@@ -16,6 +17,7 @@ export const routines = {
   argReduce,
   argsort,
   topK,
+  assign,
   scatter,
   randomBits,
 } satisfies { [P in RoutineOp]: LowerRoutine<P> };

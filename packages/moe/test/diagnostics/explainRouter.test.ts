@@ -1,0 +1,158 @@
+import { fc, test } from "@fast-check/vitest";
+import { init, random, scope, type Tensor } from "@switchyard/tensor";
+import { grad, ledger, treeLeaves, treePaths } from "@switchyard/autograd";
+import {
+  explainRouter,
+  importanceLoss,
+  loadLoss,
+  moe,
+  noisyTopK,
+  sigmoidTopK,
+  softmaxTopK,
+  switchLoss,
+  transformer,
+  zLoss,
+  type Routing,
+} from "@switchyard/moe";
+import { describe, expect } from "vitest";
+
+await init("cpu");
+
+const [tokens, experts] = [12, 4];
+const losses = {
+  importance: (r: Routing) => importanceLoss(r, { weight: 0.1 }),
+  load: (r: Routing) => loadLoss(r, { weight: 0.1 }),
+};
+const layer = () => moe({ dim: 6, hidden: 8, experts, router: noisyTopK({ k: 2 }), losses });
+
+/** Two mixtures, one above the other, so that the losses of the upper reach the router of the lower. */
+async function explained(options = { marks: ["combine"] }) {
+  const [below, above] = [layer(), layer()];
+  const gate = (key: number): Tensor => random.normal(random.key(key), [6, experts]);
+  const [a, b] = [below.init(random.key(0)), above.init(random.key(1))];
+  const params = {
+    below: { ...a, router: { ...a.router, gate: gate(2) } },
+    above: { ...b, router: { ...b.router, gate: gate(3) } },
+  };
+  const x = random.normal(random.key(4), [tokens, 6]);
+  const loss = (p: typeof params) => {
+    const first = scope("below", () => below.apply(p.below, x, { train: true, key: random.key(5) }));
+    const second = scope("above", () => above.apply(p.above, first.output, { train: true, key: random.key(6) }));
+    return second.output.square().mean().add(first.balance).add(second.balance);
+  };
+  const book = await ledger(loss)(params, options);
+  return { book, routers: explainRouter(book), loss, params };
+}
+const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+
+describe("what moves a router", () => {
+  test("is told by term and path, of the logits and of the gate", async () => {
+    const { routers } = await explained();
+    expect(routers.map(({ router, tokens: t, experts: e }) => [router, t, e])).toEqual([
+      ["below/router", tokens, experts],
+      ["above/router", tokens, experts],
+    ]);
+    const movers = (of: readonly { term: string; path: string }[]) => of.map(({ term, path }) => `${term} by ${path}`);
+    const [below, above] = routers;
+    const own = ["importance by routing", "load by routing", "task by combine weights"];
+    expect(movers(above.logits).toSorted()).toEqual(own);
+    expect(movers(above.gate!).toSorted()).toEqual(own);
+    const all = [...own, "importance by later layers", "load by later layers"].toSorted();
+    expect(movers(below.logits).toSorted()).toEqual(all);
+    expect(movers(below.gate!).toSorted()).toEqual(all);
+    expect(below.logits.every(({ norm }) => norm > 0)).toBe(true);
+  });
+
+  test("adds up: shares over experts and tokens to those of terms, those to 1, gradients to the gradient", async () => {
+    const { routers, book, loss, params } = await explained();
+    for (const { logits, gate, router } of routers) {
+      for (const { share, byExpert, byToken } of logits) {
+        expect(sum(byExpert)).toBeCloseTo(share, 12);
+        expect(sum(byToken)).toBeCloseTo(share, 12);
+        expect([byExpert.length, byToken.length]).toEqual([experts, tokens]);
+      }
+      expect(sum(logits.map(({ share }) => share))).toBeCloseTo(1, 6);
+      expect(sum(gate!.map(({ share }) => share))).toBeCloseTo(1, 6);
+      const whole = await book.of(`${router}/logits`).total.data();
+      whole.forEach((value, i) => expect(sum(logits.map(({ gradient }) => gradient[i]))).toBeCloseTo(value, 6));
+    }
+    const plain = await grad(loss)(params).below.router.gate.data();
+    expect([...(await book.of("below.router.gate").total.data())]).toEqual([...plain].map((g) => expect.closeTo(g, 6)));
+  });
+
+  test("has paths only if the ledger told them apart", async () => {
+    const { routers } = await explained({ marks: [] });
+    expect(routers.flatMap(({ logits }) => logits.map(({ path }) => path)).every((path) => path === "any")).toBe(true);
+  });
+
+  test("reads as a table", async () => {
+    const { routers } = await explained();
+    const lines = String(routers[1]).split("\n");
+    expect(lines[0]).toBe(`above/router: what moves its logits, by ${tokens} tokens; shares by expert to the right`);
+    expect(lines[1]).toMatch(/^ +path +norm +share +0 +1 +2 +3$/);
+    expect(lines[2]).toMatch(/^ {2}\S+ +\S.+ +\d\.\d\de[+-]\d+ +-?\d+\.\d%( +-?\d+\.\d%){4}$/);
+    expect(lines[5]).toBe("and its gate");
+  });
+
+  test("cannot be told where no gradient arrives at logits", async () => {
+    const book = await ledger((p: { w: Tensor }) => p.w.sum())({ w: random.normal(random.key(0), [2]) });
+    expect(() => explainRouter(book)).toThrow(/explainRouter: no gradient arrives at a mark "logits"/);
+  });
+});
+
+/** Real models: layers with any router, dense or sparse, and small transformers. */
+const model = fc.record({
+  kind: fc.constantFrom("noisy", "softmax", "sigmoid", "transformer"),
+  k: fc.integer({ min: 1, max: 3 }),
+  dense: fc.boolean(),
+  weight: fc.constantFrom(0, 0.1, 1),
+  seed: fc.nat(1000),
+});
+type Case = typeof model extends fc.Arbitrary<infer T> ? T : never;
+
+function lossOf({ kind, k, dense, weight, seed }: Case) {
+  const key = random.key(seed);
+  if (kind === "transformer") {
+    const lm = transformer({ vocab: 7, dim: 8, layers: 2, heads: 2, hidden: 8, context: 4, moe: { experts: 3, k } });
+    const tokens = random.randint(key, [2, 4], { max: 7 });
+    const loss = (p: ReturnType<typeof lm.init>) =>
+      lm.loss(p, { tokens, targets: tokens }, { train: true, key: random.fold(key, 1) });
+    return { loss: loss as (p: unknown) => { loss: Tensor }, params: lm.init(random.fold(key, 2)) };
+  }
+  const router = { noisy: noisyTopK({ k }), softmax: softmaxTopK({ k }), sigmoid: sigmoidTopK({ k }) }[kind];
+  const one = moe<unknown, Routing & { logits: Tensor }, "switch" | "z">({
+    dim: 5,
+    hidden: 6,
+    experts,
+    router: router as never,
+    dispatch: dense ? "dense" : "dropless",
+    losses: { switch: (r) => switchLoss(r, { weight }), z: (r) => zLoss(r.logits, { weight: 0 }) },
+  });
+  const x = random.normal(random.fold(key, 1), [6, 5]);
+  const loss = (p: unknown) => {
+    const { output, balance } = one.apply(p as never, x, { train: true, key: random.fold(key, 2) });
+    return { loss: output.square().mean().add(balance) };
+  };
+  return { loss, params: one.init(random.fold(key, 3)) as unknown };
+}
+
+const numRuns = process.env.SWITCHYARD_DEEP ? 1000 : 100;
+
+test.prop([model], { numRuns })(
+  "on real mixtures the parts add up to the gradient, and a loss of weight zero gives exactly nothing",
+  async (given) => {
+    const { loss, params } = lossOf(given);
+    const book = await ledger(loss)(params, { explain: false });
+    const plain = treeLeaves(grad(loss)(params));
+    for (const [i, path] of treePaths(params).entries()) {
+      const { total, parts } = book.of(path);
+      const [whole, expected] = await Promise.all([total.data(), plain[i].data()]);
+      const scale = parts.reduce((s, part) => s + part.norm, 1e-30);
+      expect(Math.hypot(...Array.from(whole, (g, j) => g - expected[j]))).toBeLessThan(1e-5 * scale);
+      for (const part of parts) {
+        const isZero = part.class.term === "z" || (given.weight === 0 && part.class.term === "switch");
+        if (isZero) expect([...new Set(Array.from(part.elements, Math.abs))]).toEqual([0]);
+      }
+    }
+  },
+);

@@ -1,0 +1,47 @@
+import { init, shutdown, type DeviceName, type TypedArray } from "@switchyard/tensor";
+import { adamw, clipByGlobalNorm, treeLeaves, warmupCosine, type Optimizer } from "@switchyard/autograd";
+import { randomBatches, train, transformer } from "@switchyard/moe";
+import { afterAll, expect, test } from "vitest";
+
+afterAll(() => shutdown());
+
+/** The demo's model, optimizer and kind of data; its full sizes take half an hour on a software adapter. */
+const sizes = process.env.SWITCHYARD_DEEP
+  ? { dim: 128, layers: 4, heads: 4, hidden: 256, context: 128, batch: 16 }
+  : { dim: 32, layers: 4, heads: 4, hidden: 64, context: 32, batch: 4 };
+const vocab = 83;
+
+/** Text of a kind: each character follows from the one before, most of the time. */
+const text = Int32Array.from({ length: 20_000 }, (_, i) => (i * i + 7 * Math.floor(i / 11)) % vocab);
+
+async function trained(device: DeviceName, steps: number): Promise<{ losses: number[]; parameters: TypedArray[] }> {
+  await init(device);
+  const { batch, ...rest } = sizes;
+  const model = transformer({ ...rest, vocab, moe: { experts: 8, k: 2 } });
+  const rule = adamw({ learningRate: warmupCosine({ peak: 4e-3, warmup: 30, steps: 600 }), weightDecay: 0.1 });
+  const optimizer: Optimizer<ReturnType<typeof rule.init>> = {
+    init: (params) => rule.init(params),
+    update: (params, grads, state) => rule.update(params, clipByGlobalNorm(grads, 1), state),
+  };
+  const data = randomBatches(text, { batch, context: sizes.context }, 0);
+  const losses: number[] = [];
+  const run = train({ model, data, optimizer, steps });
+  for await (const { loss } of run) losses.push(loss);
+  const { params } = await run.finish();
+  return { losses, parameters: await Promise.all(treeLeaves(params).map((t) => t.data())) };
+}
+
+test("the demo's losses over fifty steps are within 1e-3 of those of wasm", { timeout: 3_600_000 }, async () => {
+  const steps = 50;
+  const wasm = await trained("wasm", steps);
+  const webgpu = await trained("webgpu", steps);
+  expect(wasm.losses[steps - 1]).toBeLessThan(wasm.losses[0]);
+  webgpu.losses.forEach((loss, step) =>
+    expect(Math.abs(loss / wasm.losses[step] - 1), `step ${step}`).toBeLessThan(1e-3),
+  );
+});
+
+test("two runs have the same bits, losses and parameters", async () => {
+  const first = await trained("webgpu", 3);
+  expect(await trained("webgpu", 3)).toEqual(first);
+});
