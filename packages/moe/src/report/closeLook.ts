@@ -1,4 +1,5 @@
 import type { KernelProfile } from "@switchyard/tensor";
+import type { Finding } from "../diagnostics/doctor/checks.ts";
 import type { TextEntropies } from "../text/entropy.ts";
 
 /** How much a term of the loss moves a router: its part of the gradient. */
@@ -21,4 +22,6 @@ export interface CloseLook {
   /** Of one step, forward, backward and update, on the machine that made the report. */
   readonly kernels: readonly KernelProfile[];
   readonly device: string;
+  /** What a doctor says of the routing of some held-out text. */
+  readonly findings: readonly Finding[];
 }

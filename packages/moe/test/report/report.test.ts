@@ -8,7 +8,7 @@ import { randomBatches, report, train, transformer, type CloseLook } from "@swit
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { samplesLog } from "../../src/training/runLog.ts";
-import { startBrowser } from "./chromium.ts";
+import { openChromium } from "../../../../browser/chromium.ts";
 
 let dir: string;
 let runs: string[];
@@ -33,6 +33,15 @@ const look: CloseLook = {
   ],
   kernels: [{ name: "matmul", calls: 3, ms: 2, bytes: 1, flops: 5e6 }],
   device: "wasm",
+  findings: [
+    {
+      ailment: "dead experts",
+      layer: 1,
+      severity: "warning",
+      says: "2 of 4 experts get nothing",
+      remedy: "add a loss",
+    },
+  ],
 };
 
 beforeAll(async () => {
@@ -55,7 +64,7 @@ beforeAll(async () => {
     }).finish();
     await samplesLog.note(run, { step: 8, prompt: "<i>", text: "</script><b>" });
   }
-  browser = await startBrowser();
+  browser = await openChromium();
 }, 120_000);
 afterAll(async () => {
   await browser?.close();
@@ -137,6 +146,16 @@ describe("a report", () => {
       viewport: { width: 390, height: 800 },
     });
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+    await page.context().close();
+  });
+
+  test("says what stands out, what is wrong first, and what to do", async () => {
+    const { page } = await open(await report(runs[0], { looks: new Map([[runs[0], look]]) }));
+    const found = page.locator("ul.findings li");
+    expect(await found.first().getAttribute("class")).toBe("warns");
+    expect(await found.allTextContents()).toContain(
+      "dead experts in layer 1, on held-out text: 2 of 4 experts get nothing. What to do: add a loss.",
+    );
     await page.context().close();
   });
 
