@@ -4,7 +4,6 @@ import { doctor } from "../diagnostics/doctor/doctor.ts";
 import type { CloseLook, RouterPart } from "../report/closeLook.ts";
 import { randomBatches, type TextBatch } from "../text/batches.ts";
 import { textEntropies } from "../text/entropy.ts";
-import { heldOutBatches } from "./judge.ts";
 import { loadRun, readyCorpus, textOfRun, type CharacterModel, type CharacterModelParams } from "./languageModel.ts";
 
 /** Looks into the model of a run: what its experts read, what moves its routers, where the time of a step goes. */
@@ -12,15 +11,14 @@ export async function lookAt(dir: string, device: string, seed: number): Promise
   const { config, model, params, tokenizer } = await loadRun(dir);
   const corpus = readyCorpus(await textOfRun(config, dir), model.context, tokenizer);
   const batch = randomBatches(corpus.train, { batch: config.batch, context: model.context }, seed)(0);
-  const heldOut = heldOutBatches(corpus, model.context, config.batch);
   return {
     entropies: textEntropies(corpus.all, tokenizer.size),
     passage: await passageOf(model, params, corpus.heldOut, (id) => tokenizer.decode([id])),
     experts: config.model.experts,
+    diagnosis: await doctor(model.apply(params, batch.tokens)),
     router: await routerParts(model, params, batch, seed),
     kernels: await profileStep(model, params, batch, seed),
     device,
-    findings: await doctor({ routings: model.apply(params, heldOut.at(0).tokens).routings }),
   };
 }
 

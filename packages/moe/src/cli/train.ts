@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { Option, type Command } from "commander";
 import { adamw, constant, cosine, linear, treeLeaves, treePaths, type Schedule } from "@switchyard/autograd";
 import { random, realize, version } from "@switchyard/tensor";
-import { fraction } from "@switchyard/tensor/graph";
+import { fraction, positiveNumber } from "@switchyard/tensor/graph";
 import { samplingFloor } from "../diagnostics/samplingFloor.ts";
 import { generate } from "../models/generate.ts";
 import type { TransformerLoss } from "../models/transformer.ts";
@@ -16,7 +16,6 @@ import { readRun, schedules, type ModelSizes, type RunConfig, type TrainingConfi
 import { createRun, runsRoot } from "../training/runDirectory.ts";
 import { samplesLog } from "../training/runLog.ts";
 import { train, type Report } from "../training/train.ts";
-import { aboveZero } from "../training/trainOptions.ts";
 import { readConfig } from "./config.ts";
 import { stopOnInterrupt } from "./interrupt.ts";
 import { heldOutBatches, judge } from "./judge.ts";
@@ -73,7 +72,7 @@ export const trainCommand = (): Command =>
     )
     .option("--warmup <n>", "steps in which it rises (default: a twentieth of the steps)", integer(0))
     .option("--weight-decay <w>", "how much weights shrink in a step, by the learning rate", number(0), 0.1)
-    .option("--clip <norm>", "the greatest norm of a gradient", numberThat(aboveZero), 1)
+    .option("--clip <norm>", "the greatest norm of a gradient", numberThat(positiveNumber), 1)
     .option("--accumulate <n>", "batches of an update, one at a time", integer(1), 1)
     .option(
       "--ema <decay>",

@@ -1,7 +1,8 @@
-import { ConfigError, random, scatter, tensor, where, type Key, type Tensor } from "@switchyard/tensor";
+import { ConfigError, random, scatter, where, type Key, type Tensor } from "@switchyard/tensor";
 import { fullLike, iotaLike } from "@switchyard/tensor/graph";
 import { makeRouting } from "../routing/makeRouting.ts";
 import type { TokenRouting } from "../routing/routing.ts";
+import { byRealTokens } from "./byRealTokens.ts";
 import { capacityOf, checkCapacity, type CapacityOptions, type CapacityPriority } from "./capacity.ts";
 
 /**
@@ -49,12 +50,7 @@ const unsentPairs = ({ dropped, mask }: TokenRouting): Tensor =>
 function places({ experts, gates, mask }: TokenRouting, options: CapacityOptions): Tensor | number {
   const [tokens, k] = experts.shape;
   const of = (real: number): number => capacityOf(options, { tokens: real, experts: gates.shape[1], k });
-  if (!mask) return of(tokens);
-  const byTokens = tensor(
-    Int32Array.from({ length: tokens + 1 }, (_, real) => of(real)),
-    { device: experts.device },
-  );
-  return byTokens.gather(mask.cast("i32").sum(), 0);
+  return mask ? byRealTokens(mask, of) : of(tokens);
 }
 
 /** Pairs, numbered `token · k + choice`, in the order in which they are served: `i32[N]`. */

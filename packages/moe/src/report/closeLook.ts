@@ -1,5 +1,5 @@
 import type { KernelProfile } from "@switchyard/tensor";
-import type { Finding } from "../diagnostics/doctor/checks.ts";
+import type { Finding as Diagnosis } from "../diagnostics/doctor/checks.ts";
 import type { TextEntropies } from "../text/entropy.ts";
 
 /** How much a term of the loss moves a router: its part of the gradient. */
@@ -19,9 +19,9 @@ export interface CloseLook {
   readonly passage: { readonly tokens: readonly string[]; readonly layers: readonly (readonly number[])[] };
   readonly experts: number;
   readonly router: readonly RouterPart[];
+  /** What is wrong with the routing of a batch. */
+  readonly diagnosis: readonly Diagnosis[];
   /** Of one step, forward, backward and update, on the machine that made the report. */
   readonly kernels: readonly KernelProfile[];
   readonly device: string;
-  /** What a doctor says of the routing of some held-out text. */
-  readonly findings: readonly Finding[];
 }

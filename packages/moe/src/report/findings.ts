@@ -9,10 +9,14 @@ export interface Finding {
 }
 
 /** What stands out in what a run noted. */
-export function findingsOf({ metrics, config }: RunData): Finding[] {
+export function findingsOf({ metrics, config, look }: RunData): Finding[] {
   const layers = [...groupBy(layerUses(metrics), (use) => use.layer)];
   return [
     ...learning(metrics),
+    ...(look?.diagnosis ?? []).map(({ ailment, layer, severity, says, remedy }) => ({
+      text: `${ailment}${layer === undefined ? "" : ` in layer ${layer}`}: ${says}. ${remedy[0].toUpperCase()}${remedy.slice(1)}.`,
+      warns: severity !== "note",
+    })),
     ...layers.flatMap(([layer, uses]) => aboutLayer(layer, uses.slice(-Math.ceil(uses.length / 10)), config?.model.k)),
   ];
 }

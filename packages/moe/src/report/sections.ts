@@ -1,4 +1,4 @@
-import { findingsOf, type Finding } from "./findings.ts";
+import { findingsOf } from "./findings.ts";
 import { markup, raw, type Html } from "./markup.ts";
 import type { RunData } from "./runData.ts";
 import { expertHue } from "./style.ts";
@@ -62,7 +62,7 @@ export function passage({ look, name }: RunData, isAlone: boolean): Html | undef
 /** What stands out, what is wrong first. */
 export function findings(runs: readonly RunData[]): Html | undefined {
   const found = runs.flatMap((run) =>
-    [...findingsOf(run), ...doctorsFindings(run)].map(({ text, warns }) => ({
+    findingsOf(run).map(({ text, warns }) => ({
       warns,
       text: runs.length === 1 ? text : `${run.name}: ${text}`,
     })),
@@ -76,13 +76,6 @@ export function findings(runs: readonly RunData[]): Html | undefined {
     </ul>
   </section>`;
 }
-
-/** What a doctor says of the model itself, on held-out text. */
-const doctorsFindings = ({ look }: RunData): Finding[] =>
-  (look?.findings ?? []).map(({ ailment, layer, severity, says, remedy }) => ({
-    text: `${ailment}${layer === undefined ? "" : ` in layer ${layer}`}, on held-out text: ${says}. What to do: ${remedy}.`,
-    warns: severity !== "note",
-  }));
 
 /** What a model wrote, from its first words to its last. */
 export function samples({ samples: all, name }: RunData, isAlone: boolean): Html | undefined {

@@ -1,5 +1,6 @@
-import { scatter, softmax, tensor, topK, where, type Tensor } from "@switchyard/tensor";
+import { scatter, softmax, topK, where, type Tensor } from "@switchyard/tensor";
 import { checkOptions, fullLike, iotaLike, positiveNumber, requireOptions } from "@switchyard/tensor/graph";
+import { byRealTokens } from "../dispatch/byRealTokens.ts";
 import { spread } from "../dispatch/permute.ts";
 import { choose, place } from "./choose.ts";
 import { initGate, type GateParams } from "./gate.ts";
@@ -45,7 +46,7 @@ export function expertChoice(options: ExpertChoiceOptions): Router<GateParams, E
       const scores = probs.transpose(); // [E, T]
       const chosen = topK(mask ? where(mask, scores, -1) : scores, takes(tokens)).indices; // [E, C]
       const rank = iotaLike(chosen, [1, chosen.shape[1]], 1, "i32");
-      const live = mask && rank.lt(takenOf(mask, takes)).broadcastTo(chosen.shape); // real tokens come first
+      const live = mask && rank.lt(byRealTokens(mask, takes)).broadcastTo(chosen.shape); // real tokens come first
       const weights = live ? where(live, choose(scores, chosen), 0) : choose(scores, chosen);
       return {
         gates: place(weights, chosen, tokens).transpose(),
@@ -56,15 +57,6 @@ export function expertChoice(options: ExpertChoiceOptions): Router<GateParams, E
       };
     },
   };
-}
-
-/** How many tokens each expert takes where the number of real ones is data: `i32[]`. */
-function takenOf(mask: Tensor, takes: (real: number) => number): Tensor {
-  const table = tensor(
-    Int32Array.from({ length: mask.shape[0] + 1 }, (_, real) => takes(real)),
-    { device: mask.device },
-  );
-  return table.gather(mask.cast("i32").sum(), 0);
 }
 
 /** What dispatch reads: the tokens of each expert, and after them the places that padding leaves empty. */

@@ -155,4 +155,5 @@ test.prop([model], { numRuns })(
       }
     }
   },
+  120_000, // a busy machine needs its time
 );

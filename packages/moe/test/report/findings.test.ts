@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import type { CloseLook } from "@switchyard/moe";
 import { findingsOf } from "../../src/report/findings.ts";
 import { bestOf, course, throughput } from "../../src/report/series.ts";
 import type { StepRecord } from "../../src/training/runLog.ts";
@@ -24,6 +25,18 @@ describe("findings", () => {
   test("a loss that did not fall", () => {
     expect(texts(runOf(5, (step) => ({ scalars: { loss: step } })))).toEqual([
       "The loss is no lower than it was at the start.",
+    ]);
+  });
+
+  test("what the doctor found wrong with the routing, and what to do", () => {
+    const diagnosis = [
+      { ailment: "collapse", layer: 2, severity: "error", says: "all go to one", remedy: "balance" } as const,
+      { ailment: "layers that cancel", severity: "note", says: "they do", remedy: "look" } as const,
+    ];
+    const look = { diagnosis } as unknown as CloseLook;
+    expect(findingsOf({ ...runOf(20, () => ({})), look })).toEqual([
+      { text: "collapse in layer 2: all go to one. Balance.", warns: true },
+      { text: "layers that cancel: they do. Look.", warns: false },
     ]);
   });
 

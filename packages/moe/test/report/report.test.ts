@@ -33,7 +33,7 @@ const look: CloseLook = {
   ],
   kernels: [{ name: "matmul", calls: 3, ms: 2, bytes: 1, flops: 5e6 }],
   device: "wasm",
-  findings: [
+  diagnosis: [
     {
       ailment: "dead experts",
       layer: 1,
@@ -153,9 +153,7 @@ describe("a report", () => {
     const { page } = await open(await report(runs[0], { looks: new Map([[runs[0], look]]) }));
     const found = page.locator("ul.findings li");
     expect(await found.first().getAttribute("class")).toBe("warns");
-    expect(await found.allTextContents()).toContain(
-      "dead experts in layer 1, on held-out text: 2 of 4 experts get nothing. What to do: add a loss.",
-    );
+    expect(await found.allTextContents()).toContain("dead experts in layer 1: 2 of 4 experts get nothing. Add a loss.");
     await page.context().close();
   });
 
