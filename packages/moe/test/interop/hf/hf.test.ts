@@ -71,7 +71,7 @@ describe.each(["mixtral", "olmoe"])("a model of %s", (name) => {
   });
 
   test.runIf(hasTransformers)(
-    "exported, is opened by transformers and has there the logits that it has here",
+    "exported, is opened by transformers, where Python has it, and has there the logits that it has here",
     async () => {
       const from = await importHf(join(here, name));
       // Other weights than the file's, so that nothing but the exported file can be right.
@@ -146,7 +146,7 @@ describe("a Switch Transformer", () => {
   });
 
   test.runIf(hasTransformers)(
-    "exported, is opened by transformers and has there the logits that it has here",
+    "exported, is opened by transformers, where Python has it, and has there the logits that it has here",
     async () => {
       const from = await importSwitch(at);
       const params = from.model.init(random.key(3));
