@@ -1,3 +1,2 @@
 export { run } from "./cli/program.ts";
-export { readRun, type ModelSizes, type RunConfig } from "./training/runConfig.ts";
-export { createRun, newestRun } from "./training/runDirectory.ts";
+export { createRun, newestRun, readRun, type ModelSizes, type RunConfig } from "./training/runDirectory.ts";

@@ -4,8 +4,7 @@ import type { FloatFormat } from "../interop/elementTypes.ts";
 import { characterFiles } from "../interop/hf/characterFiles.ts";
 import { decoderConfig, type HfParams } from "../interop/hf/decoder.ts";
 import { exportHf } from "../interop/hf/exportHf.ts";
-import type { RunConfig } from "../training/runConfig.ts";
-import { newestRun, runsRoot } from "../training/runDirectory.ts";
+import { newestRun, runsRoot, type RunConfig } from "../training/runDirectory.ts";
 import { loadRun, type CharacterModelParams } from "./languageModel.ts";
 import { command, type CommonOptions } from "./usage.ts";
 

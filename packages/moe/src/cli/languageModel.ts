@@ -10,7 +10,7 @@ import { corpusOf, decodeText, type Corpus } from "../text/corpus.ts";
 import { characterTokenizer, type CharacterTokenizer } from "../text/tokenizer.ts";
 import { loadCheckpoint, loadTraining } from "../training/checkpoint.ts";
 import { isCheckpoint } from "../training/checkpointFiles.ts";
-import { readRun, type ModelSizes, type RunConfig } from "../training/runConfig.ts";
+import { readRun, type ModelSizes, type RunConfig } from "../training/runDirectory.ts";
 
 /** The kind of model that the command line trains. */
 export type CharacterModel = Transformer<NoisyTopKParams, TokenRouting>;

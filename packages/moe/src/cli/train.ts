@@ -12,8 +12,15 @@ import type { Corpus } from "../text/corpus.ts";
 import { textEntropies } from "../text/entropy.ts";
 import { characterTokenizer } from "../text/tokenizer.ts";
 import { stepsIn } from "../training/history.ts";
-import { readRun, schedules, type ModelSizes, type RunConfig, type TrainingConfig } from "../training/runConfig.ts";
-import { createRun, runsRoot } from "../training/runDirectory.ts";
+import {
+  createRun,
+  readRun,
+  runsRoot,
+  schedules,
+  type ModelSizes,
+  type RunConfig,
+  type TrainingConfig,
+} from "../training/runDirectory.ts";
 import { samplesLog } from "../training/runLog.ts";
 import { train, type Report } from "../training/train.ts";
 import { readConfig } from "./config.ts";
