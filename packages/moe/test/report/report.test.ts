@@ -8,7 +8,7 @@ import { randomBatches, report, train, transformer, type CloseLook } from "@swit
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { samplesLog } from "../../src/training/runLog.ts";
-import { openChromium } from "../../../../browser/chromium.ts";
+import { startBrowser } from "./chromium.ts";
 
 let dir: string;
 let runs: string[];
@@ -64,7 +64,7 @@ beforeAll(async () => {
     }).finish();
     await samplesLog.note(run, { step: 8, prompt: "<i>", text: "</script><b>" });
   }
-  browser = await openChromium();
+  browser = await startBrowser();
 }, 120_000);
 afterAll(async () => {
   await browser?.close();

@@ -1,0 +1,1 @@
+export { openChromium as startBrowser } from "../../../../browser/chromium.ts";
