@@ -1,7 +1,7 @@
 import { assign, topK, where } from "@switchyard/tensor";
 import { checkOptions } from "@switchyard/tensor/graph";
 import { choose } from "./choose.ts";
-import { initGate, type GateParams } from "./gate.ts";
+import { initGate, routerLogits, type GateParams } from "./gate.ts";
 import { makeRouting } from "./makeRouting.ts";
 import type { LogitRouting, Router } from "./routing.ts";
 
@@ -19,7 +19,7 @@ export function baseAssignment(options: Record<string, never> = {}): Router<Gate
     looksAhead: true,
     init: initGate,
     route({ gate }, x, { train, mask } = {}) {
-      const logits = x.matmul(gate); // [T, E]
+      const logits = routerLogits(x, gate); // [T, E]
       const best = topK(logits, 1).indices;
       const shared = assign(logits, { mask }).expandDims(1); // [T, 1]
       const experts = train ? (mask ? where(mask.expandDims(1), shared, best) : shared) : best;

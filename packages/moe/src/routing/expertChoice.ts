@@ -1,9 +1,9 @@
-import { scatter, softmax, topK, where, type Tensor } from "@switchyard/tensor";
+import { mark, scatter, softmax, topK, where, type Tensor } from "@switchyard/tensor";
 import { checkOptions, fullLike, iotaLike, positiveNumber, requireOptions } from "@switchyard/tensor/graph";
 import { byRealTokens } from "../dispatch/byRealTokens.ts";
 import { spread } from "../dispatch/permute.ts";
 import { choose, place } from "./choose.ts";
-import { initGate, type GateParams } from "./gate.ts";
+import { initGate, routerLogits, type GateParams } from "./gate.ts";
 import { checkMask } from "./makeRouting.ts";
 import type { Router, Routing } from "./routing.ts";
 
@@ -36,7 +36,7 @@ export function expertChoice(options: ExpertChoiceOptions): Router<GateParams, E
     looksAhead: true,
     init: initGate,
     route({ gate }, x, { mask: given } = {}) {
-      const logits = x.matmul(gate); // [T, E]
+      const logits = routerLogits(x, gate); // [T, E]
       const probs = softmax(logits, -1);
       const [tokens, experts] = logits.shape;
       checkMask("expertChoice", given, tokens);
@@ -52,7 +52,7 @@ export function expertChoice(options: ExpertChoiceOptions): Router<GateParams, E
         gates: place(weights, chosen, tokens).transpose(),
         logits,
         probs,
-        ...slotsOf(chosen, weights, live),
+        ...slotsOf(chosen, mark("combine", weights), live),
         ...(mask && { mask }),
       };
     },
@@ -67,10 +67,11 @@ function slotsOf(
 ): Pick<Routing, "slots" | "counts" | "requested" | "offsets"> {
   const [experts, each] = chosen.shape;
   const size = experts * each;
+  const combined = mark("combine", weights).reshape([size]);
   const expert = iotaLike(chosen, chosen.shape, 0, "i32");
   if (!live) {
     const counts = fullLike(chosen, each, [experts], "i32");
-    const slots = { token: chosen.reshape([size]), expert: expert.reshape([size]), weight: weights.reshape([size]) };
+    const slots = { token: chosen.reshape([size]), expert: expert.reshape([size]), weight: combined };
     return { slots, counts, requested: counts, offsets: iotaLike(chosen, [experts + 1], 0, "i32").mul(each) };
   }
   const sought = where(live, expert, experts).reshape([size]);
@@ -82,7 +83,7 @@ function slotsOf(
     slots: {
       token: chosen.reshape([size]).gather(order),
       expert: sorted,
-      weight: spread(weights.reshape([size]), order, place.reshape([size, 1])),
+      weight: spread(combined, order, place.reshape([size, 1])),
       live: sorted.lt(experts) as Tensor<"bool">,
     },
     counts,

@@ -1,4 +1,4 @@
-import { checkGrads } from "@switchyard/autograd";
+import { checkGrads, ledger } from "@switchyard/autograd";
 import { acrossDevices } from "@switchyard/autograd/testing";
 import { init, random, tensor, type Tensor } from "@switchyard/tensor";
 import {
@@ -173,6 +173,17 @@ describe("withCapacity", () => {
     const lost = gone.map((row) => row.every(Boolean));
     expect(lost.some(Boolean)).toBe(true);
     rows.forEach((row, t) => expect(row.every((v) => v === 0)).toBe(lost[t]));
+  });
+
+  test("the ledger says of a token without a place why its gradient is zero", async () => {
+    const x = randomTensor(7, [9, 3]);
+    const layer = layerWith({ capacity: 2 });
+    const gone = await isTrue(layer.apply(params, x).routing.dropped);
+    const token = gone.findIndex((row) => row.every(Boolean));
+    const book = await ledger((rest: { x: Tensor }) => layer.apply(params, rest.x).output.square().sum())({ x });
+    const entry = book.of("x", [token, 0]);
+    expect(await entry.total.item()).toBe(0);
+    expect(entry.why?.map(({ reason }) => reason)).toContain("dropped");
   });
 
   test("a layer of capacity equals the dense one under the gates that were kept", async () => {

@@ -1,7 +1,17 @@
-import { concat, ConfigError, DTypeError, init, random, ShapeError, tensor, type Tensor } from "@switchyard/tensor";
+import {
+  concat,
+  ConfigError,
+  DTypeError,
+  init,
+  random,
+  ShapeError,
+  tensor,
+  zeros,
+  type Tensor,
+} from "@switchyard/tensor";
 import { treeLeaves, treePaths, valueAndGrad } from "@switchyard/autograd";
 import { topologicalOrder } from "@switchyard/tensor/graph";
-import { softmaxTopK, transformer, zLoss, type TransformerOptions } from "@switchyard/moe";
+import { hashRouter, softmaxTopK, transformer, zLoss, type TransformerOptions } from "@switchyard/moe";
 import { beforeAll, describe, expect, test } from "vitest";
 import { numbers } from "../oracle.ts";
 
@@ -89,6 +99,37 @@ describe("transformer", () => {
     const params = model.init(random.key(0));
     expect(params.layers[0].moe!.router.gate.shape).toEqual([8, 3]);
     expect(Object.keys(model.apply(params, tokensOf(1, [1, 2])).losses)).toEqual(["z"]);
+  });
+
+  test("a router by token ids is told them, in one pass and step by step, and trains", async () => {
+    const model = transformer({ ...sizes, moe: { experts: 5, router: hashRouter({ k: 2 }) } });
+    const params = model.init(random.key(0));
+    const tokens = tokensOf(1, [2, 4]);
+    const wanted = hashRouter({ k: 2 }).route({ experts: 5 }, zeros([8, 1]), { tokenIds: tokens.reshape([8]) });
+    const { logits, routings } = model.apply(params, tokens);
+    for (const { experts } of routings) expect(await experts.toArray()).toEqual(await wanted.experts.toArray());
+    let cache = model.start(params, 2);
+    for (let i = 0; i < 4; i++) {
+      const made = model.step(params, tokens.slice([], [i, i + 1]), cache);
+      expect(
+        await made.logits
+          .sub(logits.slice([], [i, i + 1]))
+          .abs()
+          .max()
+          .item(),
+      ).toBeLessThan(1e-5);
+      cache = made.cache;
+    }
+    const [{ loss }, grads] = valueAndGrad((p: typeof params) => model.loss(p, batchOf(), training()))(params);
+    expect(await loss.item()).toBeGreaterThan(0);
+    expect(grads.layers[0].moe!.router).toEqual({ experts: 5 });
+  });
+
+  test("the first layers may be dense, and experts may have a width of their own", () => {
+    const model = tiny({ layers: 3, denseLayers: 1, moe: { experts: 3, k: 2, hidden: 5 } });
+    const { layers } = model.init(random.key(0));
+    expect(layers.map((layer) => layer.moe?.experts.w1.shape)).toEqual([undefined, [3, 8, 5], [3, 8, 5]]);
+    expect(layers[0].feedForward!.w1.shape).toEqual([8, 12]);
   });
 
   test("a later token changes nothing before it", async () => {
