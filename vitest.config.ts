@@ -2,7 +2,10 @@ import { defineConfig } from "vitest/config";
 
 const conditions = ["source", "module", "node", "development|production"];
 
-/** Tests read the sources. What takes longer than the limit here runs only with SWITCHYARD_DEEP=1. */
+/** Milliseconds. What takes longer runs only with SWITCHYARD_DEEP=1. */
+const limit = process.env.SWITCHYARD_DEEP ? 600_000 : 30_000;
+
+/** Tests read the sources. */
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: ["source"] } },
@@ -12,6 +15,7 @@ export default defineConfig({
     execArgv: ["--conditions=source"],
     setupFiles: process.env.SWITCHYARD_DEEP ? ["vitest.deep.ts"] : [],
     maxWorkers: 2,
-    testTimeout: process.env.SWITCHYARD_DEEP ? 600_000 : 30_000,
+    testTimeout: limit,
+    hookTimeout: limit, // starting a device compiles kernels
   },
 });

@@ -1,6 +1,6 @@
 /** `npm run bench [-- suite …]`: measures us and our peers side by side. Without names, every suite. */
 import { describeMachine, machineLine } from "./runner/machine.ts";
-import { printed } from "./runner/report.ts";
+import { printed, type Bar } from "./runner/report.ts";
 import { keep } from "./runner/results.ts";
 import { suites } from "./suites/index.ts";
 
@@ -11,7 +11,10 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-let [missed, failed] = [0, 0];
+const start = performance.now();
+const secondsSince = (moment: number): number => (performance.now() - moment) / 1000;
+const bars: Bar[] = [];
+const failures: string[] = [];
 for (const [name, suite] of Object.entries(suites)) {
   if (asked.length > 0 && !asked.includes(name)) continue;
   const machine = describeMachine();
@@ -19,19 +22,20 @@ for (const [name, suite] of Object.entries(suites)) {
   const began = performance.now();
   try {
     const report = await suite.run();
-    const seconds = (performance.now() - began) / 1000;
+    const seconds = secondsSince(began);
     console.log(`${printed(report)}\n\n  ${seconds.toFixed(0)} s`);
     keep(name, machine, seconds, report);
-    missed += report.bars.filter(({ met }) => met === false).length;
+    bars.push(...report.bars.map((bar) => ({ ...bar, what: `${name}: ${bar.what}` })));
   } catch (error) {
     // One suite's failure must not cost the others' numbers.
-    console.error(`bench: ${name} failed: ${(error as Error).message}`);
-    failed++;
+    failures.push(`${name} failed: ${(error as Error).message}`);
+    console.error(`bench: ${failures.at(-1)}`);
   }
 }
+const count = (met: boolean | undefined): number => bars.filter((bar) => bar.met === met).length;
+console.log(`\n== all bars\n\n${printed({ tables: [], bars, notes: failures })}\n`);
 console.log(
-  missed === 0 && failed === 0
-    ? "\nEvery bar that could be measured is met."
-    : `\n${missed} bars missed, ${failed} suites failed.`,
+  `${count(true)} bars met, ${count(false)} missed, ${count(undefined)} could not be measured, ${failures.length} suites failed, ` +
+    `in ${(secondsSince(start) / 60).toFixed(1)} minutes.`,
 );
-if (failed > 0) process.exit(1);
+if (failures.length > 0) process.exit(1);

@@ -65,12 +65,13 @@ async function weigh(input: Parameters<typeof build>[0]) {
     logLevel: "silent",
     absWorkingDir: fileURLToPath(new URL("../..", import.meta.url)),
   });
-  const chunks = Object.entries(metafile.outputs).map(([path, chunk]) => ({
-    needed: isNeeded(chunk),
+  const needed = neededAtOnce(metafile);
+  const chunks = Object.keys(metafile.outputs).map((path) => ({
+    needed: needed.has(path),
     bytes: outputFiles.find((file) => file.path.endsWith(path))!.contents,
   }));
-  const total = (needed: boolean, weight: (bytes: Uint8Array) => number): number =>
-    chunks.filter((c) => c.needed === needed).reduce((sum, { bytes }) => sum + weight(bytes) / 1000, 0);
+  const total = (atOnce: boolean, weight: (bytes: Uint8Array) => number): number =>
+    chunks.filter((c) => c.needed === atOnce).reduce((sum, { bytes }) => sum + weight(bytes) / 1000, 0);
   const gzipped = (bytes: Uint8Array): number => gzipSync(bytes, { level: 9 }).length;
   return {
     metafile,
@@ -80,15 +81,24 @@ async function weigh(input: Parameters<typeof build>[0]) {
   };
 }
 
-/** Devices other than wasm load when they are asked for. */
-const isNeeded = ({ entryPoint }: Metafile["outputs"][string]): boolean =>
-  entryPoint === undefined || !/backend\/(reference|webgpu)|webgl|webgpu/.test(entryPoint);
+/** The chunks of the page and of the wasm device, with all that they import before they run. */
+function neededAtOnce({ outputs }: Metafile): Set<string> {
+  const needed = new Set<string>();
+  const visit = (path: string): void => {
+    if (needed.has(path)) return;
+    needed.add(path);
+    for (const { path: imported, kind } of outputs[path].imports) if (kind === "import-statement") visit(imported);
+  };
+  for (const [path, { entryPoint }] of Object.entries(outputs))
+    if (entryPoint === "<stdin>" || /programs\/page|backend\/wasm\/backend/.test(entryPoint ?? "")) visit(path);
+  return needed;
+}
 
 /** Bytes after minification by the folder they come from, the most first. */
-function folders({ outputs }: Metafile): [string, number][] {
+function folders(metafile: Metafile): [string, number][] {
   const sums = new Map<string, number>();
-  for (const chunk of Object.values(outputs).filter(isNeeded))
-    for (const [path, { bytesInOutput }] of Object.entries(chunk.inputs)) {
+  for (const chunk of neededAtOnce(metafile))
+    for (const [path, { bytesInOutput }] of Object.entries(metafile.outputs[chunk].inputs)) {
       const folder = path.replace(/\/[^/]*$/, "");
       sums.set(folder, (sums.get(folder) ?? 0) + bytesInOutput);
     }

@@ -56,7 +56,7 @@ export function full<D extends DType = "f32">(
   { dtype, device }: MakeOptions<D> = {},
 ): Tensor<D> {
   const type = checkDType("full", dtype ?? defaultFloat());
-  checkNumber("full", value, type);
+  if (type !== "bool") checkNumber("full", value, type); // any number but 0 is true
   return new Tensor<D>(makeNode("full", [], { shape, value, dtype: type }, deviceFor("full", device)));
 }
 

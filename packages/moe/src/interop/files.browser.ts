@@ -15,7 +15,9 @@ export const writeDirectoryAtomically: typeof node.writeDirectoryAtomically = un
 export const append: typeof node.append = unavailable;
 export const settle: typeof node.settle = unavailable;
 export const standing: typeof node.standing = unavailable;
+export const makeDirectory: typeof node.makeDirectory = unavailable;
 export const digest: typeof node.digest = () => {
   throw new ConfigError("a page has no files");
 };
+export const nameOf: typeof node.nameOf = (path) => path.replace(/\/+$/, "").replace(/^.*\//, "");
 export const joinPath: typeof node.joinPath = (...parts) => parts.join("/");

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { access, appendFile, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { ConfigError, FormatError } from "@switchyard/tensor";
 import type { Bytes } from "./byteSource.ts";
 
@@ -122,6 +122,13 @@ export async function standing(path: string): Promise<string> {
 
 /** Joins parts of a path. */
 export const joinPath = join;
+
+/** The name of what a path leads to: for `.`, that of the directory. */
+export const nameOf = (path: string): string => basename(resolve(path));
+
+/** Makes a directory and those above it. @returns whether this call made it: of several at once, one's does. */
+export const makeDirectory = async (path: string): Promise<boolean> =>
+  (await mkdir(path, { recursive: true })) !== undefined;
 
 /** Beside the target, so that the rename stays within one file system; hidden, so that nobody takes it for a result. */
 const hidden = (path: string, suffix: string): string => join(dirname(path), `.${basename(path)}.${suffix}`);

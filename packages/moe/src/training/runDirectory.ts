@@ -1,6 +1,5 @@
-import { mkdir } from "node:fs/promises";
 import { ConfigError, FormatError } from "@switchyard/tensor";
-import { exists, joinPath, listDirectory, readBytes, writeAtomically } from "../interop/files.node.ts";
+import * as files from "#files";
 
 /** The sizes of a language model of the command line: what a run must remember to build it again. */
 export interface ModelSizes {
@@ -64,24 +63,24 @@ export const runsRoot = "runs";
 
 /** Numbers of the runs in a directory, ascending. */
 const numbersIn = async (root: string): Promise<number[]> =>
-  (await listDirectory(root))
+  (await files.listDirectory(root))
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
     .toSorted((a, b) => a - b);
 
 /** Makes the directory of a new run, `root/<n>`, one above the highest, and notes in it what the run is. */
 export async function createRun(root: string, config: RunConfig): Promise<string> {
-  await mkdir(root, { recursive: true });
   for (let n = ((await numbersIn(root)).at(-1) ?? 0) + 1; ; n++) {
-    const dir = joinPath(root, `${n}`);
-    try {
-      await mkdir(dir);
-    } catch (error) {
-      // Another process has just taken the number.
-      if ((error as { code?: string }).code === "EEXIST") continue;
-      throw new ConfigError(`cannot make ${dir}: ${(error as Error).message}`);
-    }
-    await writeAtomically(joinPath(dir, configName), new TextEncoder().encode(`${JSON.stringify(config, null, 2)}\n`));
+    const dir = files.joinPath(root, `${n}`);
+    const isNew = await files.makeDirectory(dir).catch((error: Error) => {
+      throw new ConfigError(`cannot make ${dir}: ${error.message}`);
+    });
+    // Else another process has just taken the number.
+    if (!isNew) continue;
+    await files.writeAtomically(
+      files.joinPath(dir, configName),
+      new TextEncoder().encode(`${JSON.stringify(config, null, 2)}\n`),
+    );
     return dir;
   }
 }
@@ -89,18 +88,19 @@ export async function createRun(root: string, config: RunConfig): Promise<string
 /** The run with the highest number. @throws {ConfigError} if there is none. */
 export async function newestRun(root: string): Promise<string> {
   for (const n of (await numbersIn(root)).toReversed()) {
-    const dir = joinPath(root, `${n}`);
-    if (await exists(joinPath(dir, configName))) return dir;
+    const dir = files.joinPath(root, `${n}`);
+    if (await files.exists(files.joinPath(dir, configName))) return dir;
   }
   throw new ConfigError(`no run in ${root}/; make one with switchyard train, or name one with --run`);
 }
 
 /** What a run is. @throws {ConfigError | FormatError} if the directory is none of a run. */
 export async function readRun(dir: string): Promise<RunConfig> {
-  const path = joinPath(dir, configName);
-  if (!(await exists(path))) throw new ConfigError(`${dir} is not the directory of a run: it has no ${configName}`);
+  const path = files.joinPath(dir, configName);
+  if (!(await files.exists(path)))
+    throw new ConfigError(`${dir} is not the directory of a run: it has no ${configName}`);
   try {
-    const config = JSON.parse(new TextDecoder().decode(await readBytes(path))) as RunConfig;
+    const config = JSON.parse(new TextDecoder().decode(await files.readBytes(path))) as RunConfig;
     if (config.format === "switchyard run" && config.version === 1) return config;
   } catch {
     // No JSON: as little a run as JSON of another kind.

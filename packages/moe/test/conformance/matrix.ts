@@ -8,6 +8,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { stripVTControlCharacters } from "node:util";
 import type { InitOptions } from "@switchyard/tensor";
 import { cache, ended, reports, reportsOfBuild, root } from "./children.ts";
 import type { Report } from "./program.ts";
@@ -72,15 +73,24 @@ interface SuiteReport {
 async function suite(node: string, mode: Mode, options: InitOptions): Promise<string> {
   const file = join(cache, "suite.json");
   rmSync(file, { force: true });
-  const run = ["run", "--reporter=json", `--outputFile=${file}`, "packages/tensor/test/conformance"];
+  const run = [
+    "run",
+    "--reporter=default",
+    "--reporter=json",
+    `--outputFile.json=${file}`,
+    "packages/tensor/test/conformance",
+  ];
   const flags = ["--conditions=source", ...flagsOf(mode)].map((flag) => `--execArgv=${flag}`);
-  const { code, errors } = await ended(node, [join(root, "node_modules/vitest/vitest.mjs"), ...run, ...flags], {
+  const { code, output, errors } = await ended(node, [join(root, "node_modules/vitest/vitest.mjs"), ...run, ...flags], {
     SWITCHYARD_WASM: JSON.stringify(options),
   });
   if (!existsSync(file)) return `FAILED suite: ${errors.trim().split("\n").at(-1)}`;
   const { numPassedTests: passed, testResults } = JSON.parse(readFileSync(file, "utf8")) as SuiteReport;
   const failed = testResults.flatMap(({ assertionResults }) => assertionResults.filter((t) => t.status === "failed"));
   if (code === 0) return `suite ${passed} passed`;
+  // What fails before the first test, the start of a device say, is in vitest's words only.
+  if (failed.length === 0)
+    return `FAILED suite: ${/^\s*(?:\S+)?Error: .*/m.exec(stripVTControlCharacters(output + errors))?.[0].trim() ?? `exit code ${code}`}`;
   const why = failed.map(({ title, failureMessages }) => `\n  ${title}: ${failureMessages.join("\n").slice(0, 2000)}`);
   return `FAILED suite: ${passed} passed, ${failed.length} failed, exit code ${code}${why.join("")}\n `;
 }

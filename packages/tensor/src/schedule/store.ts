@@ -1,7 +1,6 @@
 import type { ScalarOp } from "../scalar.ts";
 import { awaited, Body, NeedsBuffer, sourceView, type Reach } from "./body.ts";
 import type { Op } from "./canonical.ts";
-import { sizeOf } from "../shape.ts";
 import { roles } from "./roles.ts";
 import { isContiguous, isMovement } from "./view.ts";
 
@@ -43,8 +42,8 @@ const ownCost = ({ node }: Op): number => {
 /** How much of an op's cost its readers pay for each of their elements: an expansion along the last axis is computed once for a whole row. */
 function shareOf({ node, inputs }: Op): number {
   if (node.op !== "expand") return 1;
-  const [{ node: x }] = inputs;
-  return x.shape.at(-1) === 1 && node.shape.length === x.shape.length ? sizeOf(x.shape) / sizeOf(node.shape) : 1;
+  const { shape } = inputs[0].node;
+  return shape.at(-1) === 1 && node.shape.length === shape.length ? 1 / Math.max(1, node.shape.at(-1)!) : 1;
 }
 
 /** How often an op's value is read, movements not counting as reads of their own. */

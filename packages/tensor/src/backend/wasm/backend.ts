@@ -9,7 +9,6 @@ import type { Block } from "./freeLists.ts";
 import { createHeap } from "./memory.ts";
 import { createModules } from "./modules.ts";
 import { createPlanRunner, type PlanRunnerOptions } from "./planRunner.ts";
-import { revectorize } from "./revectorize.ts";
 import { layout } from "./walker.ts";
 
 const mostThreads = 16;
@@ -26,7 +25,11 @@ const reserved = barrierAddress + layout.barrierWords * 4;
  * @throws {ConfigError} if `threads` is not an integer from 0 (the calling thread only) up.
  */
 export async function wasmBackend(options: InitOptions): Promise<Backend> {
-  if (options.revectorize) await revectorize((features) => createParts(features, 0));
+  if (options.revectorize) {
+    // Of Node alone: no page should load it.
+    const { revectorize } = await import("./revectorize.ts");
+    await revectorize((features) => createParts(features, 0));
+  }
   const features = detectFeatures(options);
   if (!features.simd) throw new DeviceError("wasm: this engine has no WebAssembly SIMD; use the cpu device");
   const workers = features.threads ? threadCount(options.threads) : 0;
