@@ -15,7 +15,7 @@ const demo: StepSizes = {
   heads: 4,
   hidden: 256,
   context: 128,
-  batch: 32,
+  batch: 16,
   experts: 8,
   k: 2,
   activation: "relu",
@@ -25,14 +25,13 @@ const demo: StepSizes = {
 /** A model that everyone can write: plain top-k softmax routing, SwiGLU, no auxiliary losses. */
 export const commonModel = (experts: number): StepSizes => ({
   ...demo,
-  batch: 16,
   experts,
   activation: "swiglu",
   router: "softmax",
 });
 
 const trials: readonly { readonly name: string; readonly sizes: StepSizes; readonly peers: boolean }[] = [
-  { name: "demo (noisy top-2 of 8, relu, batch 32)", sizes: demo, peers: false },
+  { name: "demo (noisy top-2 of 8, relu, batch 16)", sizes: demo, peers: false },
   { name: "top-2 of 8, SwiGLU, batch 16", sizes: commonModel(8), peers: true },
   { name: "top-2 of 64, SwiGLU, batch 16", sizes: commonModel(64), peers: true },
 ];

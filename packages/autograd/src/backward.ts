@@ -11,6 +11,7 @@ import {
   type AnyNode,
   type Provenance,
 } from "@switchyard/tensor/graph";
+import { besideEachOther } from "./besideEachOther.ts";
 import { createRecomputation, isCheckpoint, outsideCheckpoint } from "./recompute.ts";
 import { vjpRules } from "./rules/index.ts";
 import type { VjpRule } from "./rules/rule.ts";
@@ -139,7 +140,7 @@ function ruleStep<C>(
 
 function addTo<C>(held: ByClass<C>, cls: C, ct: Tensor): void {
   const before = held.get(cls);
-  held.set(cls, before ? before.add(ct) : ct);
+  held.set(cls, before ? (besideEachOther(before, ct) ?? before.add(ct)) : ct);
 }
 
 /** The cotangents under their classes beyond a node; those that become one class add up. */

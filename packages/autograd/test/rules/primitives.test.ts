@@ -6,6 +6,7 @@ import {
   groupedMatmul,
   init,
   matmul,
+  ones,
   scatter,
   stopGradient,
   takeAlongAxis,
@@ -59,6 +60,43 @@ describe("views", () => {
     checkGrads((a: Tensor, b: Tensor) => concat([a.reshape([-1]), b.reshape([-1]), a.reshape([-1])]).square(), [x, y]),
   );
 });
+
+describe("what was split", () => {
+  test.prop([of(fc.integer({ min: 3, max: 6 }), extent), fc.boolean()])(
+    "has the gradient of differences, whichever parts of it are used, overlapping ones too",
+    (x, all) => {
+      const third = Math.floor(x.shape[0] / 3);
+      return checkGrads(
+        (v: Tensor) => {
+          const [a, b, c] = v.split([third, third, x.shape[0] - 2 * third]);
+          const parts = [
+            a.square().sum(),
+            c.mul(3).square().sum(),
+            v
+              .slice([1, third + 1])
+              .sin()
+              .sum(),
+          ];
+          return parts.reduce((sum, part) => sum.add(part), all ? b.exp().sum() : x.sum());
+        },
+        [x],
+      );
+    },
+  );
+
+  test("is put together by one concat, without a sum", () => {
+    const loss = (x: Tensor): Tensor => {
+      const [a, b, c] = x.split(3, 1);
+      return b.prod().mul(c.prod()).mul(a.prod());
+    };
+    const ops = operations(grad(loss)(ones([2, 6])));
+    expect(ops.filter(([op]) => op === "concat").at(-1)).toEqual(["concat", 3]);
+    expect(ops.map(([op]) => op)).not.toContain("pad");
+  });
+});
+
+/** The operations that a tensor is computed by, from the first to the last, with how many inputs each has. */
+const operations = ({ node }: Tensor) => topologicalOrder([node]).map(({ op, inputs }) => [op, inputs.length] as const);
 
 describe("reduce", () => {
   const axes = fc.constantFrom<number | number[] | undefined>(undefined, 0, -1, [0, 2], [1, 2]);

@@ -1,9 +1,11 @@
-import { concat, type Tensor } from "@switchyard/tensor";
+import type { Tensor } from "@switchyard/tensor";
 import { iotaLike } from "@switchyard/tensor/graph";
 
 /**
  * Turns each pair of features by an angle that grows with the position, so that a product of two of them depends on how far apart
  * they are (Su et al. 2021, "RoFormer"). Feature `i` pairs with feature `i + D / 2`, and turns by `position · base^(-2 i / D)`.
+ *
+ * Written with views alone, so that it and its gradient are a kernel each.
  *
  * @param x `[…, S, D]`, D even.
  * @param positions `i32[S]`.
@@ -13,8 +15,12 @@ export function rotary(x: Tensor, positions: Tensor, base: number): Tensor {
   const frequency = iotaLike(x, [half], 0, x.dtype)
     .mul(-Math.log(base) / half)
     .exp();
-  const angle = positions.cast(x.dtype).expandDims(1).mul(frequency); // [S, D / 2]
-  const [cos, sin] = [angle.cos(), angle.sin()];
-  const [a, b] = x.split(2, -1); // […, S, D / 2]
-  return concat([a.mul(cos).sub(b.mul(sin)), b.mul(cos).add(a.mul(sin))], -1);
+  const angle = positions.cast(x.dtype).expandDims(1).mul(frequency).expandDims(1); // [S, 1, D / 2]
+  const sign = iotaLike(x, [2, 1], 0, x.dtype).mul(2).sub(1); // -1 for the first of each pair, 1 for the second
+  const pairs = x.reshape([...x.shape.slice(0, -1), 2, half]); // […, S, 2, D / 2]
+  const others = pairs.flip(-2);
+  return pairs
+    .mul(angle.cos())
+    .add(others.mul(angle.sin().mul(sign)))
+    .reshape(x.shape);
 }

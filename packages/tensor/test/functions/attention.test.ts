@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { fc, test as property } from "@fast-check/vitest";
-import { attention, call, init, random, tensor, zeros, type Tensor } from "@switchyard/tensor";
+import { arange, attention, call, init, random, tensor, zeros, type Tensor } from "@switchyard/tensor";
+import { topologicalOrder } from "@switchyard/tensor/graph";
 import { at, build, expectClose, hostOf, sum, type Host } from "../host.ts";
 
 beforeAll(() => init("cpu"));
@@ -52,6 +53,36 @@ describe("attention", () => {
     const [hq, hk, hv, hm] = await Promise.all([q, k, v, allowed].map(hostOf));
     const out = attention(q, k, v, { causal: c.causal, mask, scale: full.scale });
     await expectClose(out, dullAttention(hq, hk, hv, c.masked ? hm : null, full), 1e-12);
+  });
+
+  test.each([
+    [64, 64],
+    [131, 131],
+    [70, 101],
+    [101, 70],
+  ])(
+    "%i causal queries of %i keys, cut in halves, see what a mask of the past lets them see",
+    async (queries, keys) => {
+      const q = draw(0, 2, 4, queries, 3);
+      const [k, v] = [draw(1, 2, 2, keys, 3), draw(2, 2, 2, keys, 2)];
+      const position = (n: number): Tensor => arange(n);
+      const past = position(keys).le(
+        position(queries)
+          .add(keys - queries)
+          .expandDims(1),
+      );
+      const expected = await hostOf(attention(q, k, v, { mask: past }));
+      await expectClose(attention(q, k, v, { causal: true }), expected, 1e-12);
+    },
+  );
+
+  test("of long causal attention, little more than the half that is seen is computed", () => {
+    const [q, k, v] = [draw(0, 2, 512, 3), draw(1, 2, 512, 3), draw(2, 2, 512, 2)];
+    const scores = (causal: boolean): number =>
+      topologicalOrder([attention(q, k, v, { causal }).node])
+        .filter(({ op, inputs }) => op === "matmul" && inputs[0].shape.at(-1) === 3)
+        .reduce((n, { shape }) => n + shape.reduce((a, b) => a * b), 0);
+    expect(scores(true) / scores(false)).toBe(0.5625); // eighths: (1 + 2 + … + 8) / 64
   });
 
   test("a mask may differ by query head under grouped heads", async () => {
