@@ -8,6 +8,7 @@ import shared from "./vitest.config.ts";
 const gpu = defineConfig({
   test: {
     env: { SWITCHYARD_DEVICES: "webgpu" },
+    setupFiles: ["packages/tensor/test/backend/webgpu/kernelsOf.ts"],
     maxWorkers: 1,
     testTimeout: 300_000,
   },
@@ -15,7 +16,7 @@ const gpu = defineConfig({
 
 const config = mergeConfig(shared, gpu);
 config.test!.include = ["packages/tensor/test/conformance/conformance.test.ts", "packages/*/test/**/*.gpu.ts"];
-// Training takes minutes on a software adapter, most of them to compile its kernels.
-if (process.env.SWITCHYARD_GPU_SUBSET) config.test!.exclude = ["**/{training,loss}.gpu.ts"];
+// To train takes minutes on a software adapter, most of them to compile kernels.
+if (process.env.SWITCHYARD_GPU_SUBSET) config.test!.exclude = ["**/{training,loss,cli}.gpu.ts"];
 
 export default config;

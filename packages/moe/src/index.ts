@@ -75,7 +75,7 @@ export { switchTop1, type SwitchTop1Options } from "./routing/switchTop1.ts";
 export { updateBias, type UpdateBiasOptions } from "./routing/updateBias.ts";
 export type { ByteSource } from "./interop/byteSource.ts";
 export { exportHf, type ExportableHf, type ExportHfOptions } from "./interop/hf/exportHf.ts";
-export { importHf, type ImportedHf } from "./interop/hf/importHf.ts";
+export { importHf, importSwitch, type ImportedHf } from "./interop/hf/importHf.ts";
 export { decoderConfig as hfConfig, type DecoderSizes, type HfModel, type HfParams } from "./interop/hf/decoder.ts";
 export type { HfConfig } from "./interop/hf/config.ts";
 export { report, type ReportOptions } from "./report/report.ts";
@@ -104,6 +104,13 @@ export {
   type NormalizationParams,
   type NormKind,
 } from "./layers/normalization.ts";
+export {
+  switchTransformer,
+  type SequencePair,
+  type SwitchTransformer,
+  type SwitchTransformerOptions,
+  type SwitchTransformerParams,
+} from "./models/switchTransformer.ts";
 export { generate, generateBatch, type GenerateBatchOptions, type GenerateOptions } from "./models/generate.ts";
 export {
   lstmMoe,
@@ -131,7 +138,18 @@ export { randomBatches, successiveBatches, type BatchSizes, type TextBatch } fro
 export { corpusOf, decodeText, type Corpus, type CorpusOptions } from "./text/corpus.ts";
 export { judgeText, type TextScores } from "./text/judgeText.ts";
 export { textEntropies, type TextEntropies } from "./text/entropy.ts";
-export { characterTokenizer, vocabularyOf, type CharacterTokenizer, type Tokenizer } from "./text/tokenizer.ts";
+export { prefetch } from "./data/prefetch.ts";
+export { shuffled } from "./data/shuffled.ts";
+export { splitTable, tableBatches, type LabeledRows, type TableBatchOptions } from "./data/tableBatches.ts";
+export { loadTokenizer, type HfTokenizer } from "./interop/hf/tokenizer.ts";
+export { openTokens, splitTokens, textBlocks, tokenBatches, writeTokens, type Tokens } from "./text/tokenFile.ts";
+export {
+  byteTokenizer,
+  characterTokenizer,
+  vocabularyOf,
+  type CharacterTokenizer,
+  type Tokenizer,
+} from "./text/tokenizer.ts";
 export { loadCheckpoint, saveCheckpoint } from "./training/checkpoint.ts";
 export { evaluate, type EvaluateOptions, type Evaluation } from "./training/evaluate.ts";
 export { train, type Report, type Run } from "./training/train.ts";

@@ -26,6 +26,7 @@ export {
 } from "./runtime/devices.ts";
 export { profile, type KernelProfile } from "./runtime/profile.ts";
 export { ceilings, shareOfCeiling, totalOf, type Ceilings, type Work } from "./ceilings.ts";
+export { graphOf, type Graph } from "./listing.ts";
 export { scope } from "./provenance.ts";
 export { assign, type AssignOptions } from "./functions/assign.ts";
 export { attention, type AttentionOptions } from "./functions/attention.ts";

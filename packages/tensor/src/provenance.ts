@@ -19,6 +19,13 @@ export function setDebugLines(on: boolean): void {
   debugLines = on;
 }
 
+let originalLocation = (location: string): string => location;
+
+/** Lets lines be those of sources. Loaded in debug alone: a page that does not ask for it does not carry it. */
+export async function honourSourceMaps(): Promise<void> {
+  ({ originalLocation } = await import("./sourceMap.ts"));
+}
+
 /** Whether a device was started with `debug`. */
 export const debugging = (): boolean => debugLines;
 
@@ -64,14 +71,14 @@ function stackFrames(): string[] {
   return stack.split("\n").slice(1);
 }
 
-/** In debug, the first stack frame outside the framework, as `file.ts:41:7`. */
+/** In debug, the first stack frame outside the framework, as `file.ts:41:7`, in the source where there is a source map. */
 export function userLine(): string | undefined {
   if (!debugLines) return undefined;
   for (const frame of stackFrames()) {
     if (/[\\/]packages[\\/](tensor|autograd|moe)[\\/](src|dist)[\\/]/.test(frame)) continue;
     if (/@switchyard[\\/](tensor|autograd|moe)[\\/]/.test(frame) || frame.includes("node:")) continue;
     const location = /\(?([^\s()]+:\d+:\d+)\)?$/.exec(frame)?.[1];
-    if (location) return location.replace(/^file:\/\//, "");
+    if (location) return originalLocation(location.replace(/^file:\/\//, ""));
   }
   return undefined;
 }

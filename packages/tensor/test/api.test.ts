@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import * as api from "@switchyard/tensor";
 
 /** Functions that are no methods: they make tensors, take no tensor first, or are not about one tensor. */
-const functionsOnly = `arange eye full linspace ones onesLike tensor zeros zerosLike
+const functionsOnly = `arange eye full graphOf linspace ones onesLike tensor zeros zerosLike
   assign attention call concat dropout einsum mark scatter stack term shiftLeft shiftRight
   ceilings shareOfCeiling totalOf
   defaultDevice devices init memory profile realize scope setDefaultDevice shutdown`.split(/\s+/);

@@ -2,7 +2,7 @@ import { GradientError, Tensor } from "@switchyard/tensor";
 import type { AnyNode } from "@switchyard/tensor/graph";
 import { merged, once, type Account, type Property } from "./account.ts";
 import { entryOf, type LedgerEntry } from "./entry.ts";
-import { ledgerDiff, type LedgerDiff } from "./diff.ts";
+import { distanceOf, ledgerDiff, type LedgerDiff } from "./diff.ts";
 import { dotOfGraph, type GradientGraph } from "./graph.ts";
 import { ledgerJson, type LedgerJson } from "./json.ts";
 import { firstNonFinite, type NonFinite } from "./nonFinite.ts";
@@ -45,6 +45,9 @@ export interface Ledger<O = unknown> {
   /** That graph in the language of Graphviz: edges are as wide as what flows along them is large. */
   toDot(): string;
   toString(): string;
+  /** Ends the contributions, which a device holds. The numbers stay. */
+  dispose(): void;
+  [Symbol.dispose](): void;
 }
 
 export interface Book<O> {
@@ -56,6 +59,8 @@ export interface Book<O> {
   /** All that was computed, as graphs. */
   readonly roots: readonly AnyNode[];
   readonly graph: () => GradientGraph;
+  /** What the device holds for the ledger. */
+  readonly contributions: readonly Tensor[];
 }
 
 /** The ledger of what is known. */
@@ -64,6 +69,7 @@ export function bookOf<O>(book: Book<O>): Ledger<O> {
   const namesOf = (kind: Account["kind"]): string[] => accounts.filter((a) => a.kind === kind).map((a) => a.where);
   const entries = once(() => accounts.map((account) => entryOf(account)));
   const json = once(() => ledgerJson(loss, accounts, entries()));
+  const dispose = (): void => book.contributions.forEach((contribution) => contribution.dispose());
   return {
     value,
     loss,
@@ -72,13 +78,20 @@ export function bookOf<O>(book: Book<O>): Ledger<O> {
     of: (where, index) => entryOf(accountAt(book, where), index),
     by: (property) => bookOf({ ...book, accounts: accounts.map((account) => merged(account, property)) }),
     firstNonFinite: () => firstNonFinite(roots),
-    diff: (other) => ledgerDiff(json(), "of" in other ? other.toJSON() : other),
+    diff: (other) =>
+      "of" in other
+        ? ledgerDiff(json(), other.toJSON(), (where, cls) =>
+            distanceOf(entryOf(accountAt(book, where)), other.of(where), cls),
+          )
+        : ledgerDiff(json(), other),
     toJSON: json,
     get graph() {
       return book.graph();
     },
     toDot: () => dotOfGraph(book.graph()),
     toString: () => ledgerText(loss, entries()),
+    dispose,
+    [Symbol.dispose]: dispose,
   };
 }
 

@@ -1,21 +1,11 @@
-import { onesLike, realize, type Tensor } from "@switchyard/tensor";
+import { onesLike, realize } from "@switchyard/tensor";
 import { fromNode, opName, repeating, type AnyNode } from "@switchyard/tensor/graph";
 import { backward, type ByClass, type Classes } from "../backward.ts";
 import { placeOf, type Flow } from "./flow.ts";
-import { killsOf, mayKill, phantomAt, type Kill } from "./kills.ts";
+import { mayKill } from "./kills.ts";
+import { cancellation, cancelled, cancelledWithin, killed, type Carried, type Piece, type Site } from "./phantoms.ts";
 import { keyOf, pathClasses, untagged, type PathClass } from "./pathClass.ts";
 import type { Cause, NoPath } from "./zero.ts";
-
-/** Why and where: one object for all that is not told apart. */
-interface Site extends NoPath {
-  readonly secondary: boolean;
-}
-
-/** What flows in this sweep: a true cotangent, or the phantom of one that was killed at a site. */
-interface Carried {
-  readonly path: PathClass;
-  readonly site?: Site;
-}
 
 export interface CausesRequest {
   readonly lossNode: AnyNode;
@@ -63,60 +53,17 @@ export async function causesOfZeros(request: CausesRequest): Promise<ReadonlyMap
       known.push({ consumer, cls: given, ct });
     },
     passed(step, give) {
-      const { node, cts, wanted } = step;
-      const real = [...cts].filter(([{ site }]) => !site);
-      if (real.length === 0) return;
-      for (const i of wanted.filter((input) => mayKill(node, input))) {
-        const x = node.inputs[i];
-        for (const kill of killsOf(step, i))
-          for (const [cls, ct] of real)
-            for (const { phantom, secondary } of phantomsOf(kill, ct, step.inputs[i]))
-              give(x, classes.arriving(x, node, intern(cls.path, siteOf(kill, node, secondary))), phantom);
-      }
+      const { node, wanted } = step;
+      for (const i of wanted)
+        for (const { path, why, phantom, secondary } of [...killed(step, i), ...cancelledWithin(step, i)])
+          give(
+            node.inputs[i],
+            classes.arriving(node.inputs[i], node, intern(path, siteOf(why, node, secondary))),
+            phantom,
+          );
     },
   });
   return readCauses(arrivals);
-}
-
-/** What one consumer gave. */
-interface Piece {
-  readonly consumer: AnyNode;
-  readonly cls: Carried;
-  readonly ct: Tensor;
-}
-
-/**
- * The phantoms of a kill: of what would have arrived (primary), and of what would not, since nothing came so far (secondary).
- * Where an operation works element by element, so does what arrived; else anything that arrived counts.
- */
-function phantomsOf({ elements }: Kill, ct: Tensor, x: Tensor): { phantom: Tensor; secondary: boolean }[] {
-  const arrived = ct.ne(0);
-  const live = ct.shape.join() === x.shape.join() ? arrived : arrived.any().broadcastTo(x.shape);
-  return [
-    { phantom: phantomAt(elements.and(live), x), secondary: false },
-    { phantom: phantomAt(elements.and(live.not()), x), secondary: true },
-  ];
-}
-
-/** Phantoms where what several consumers gave, true or phantom, adds up to exactly zero. */
-function cancelled(node: AnyNode, arrived: ByClass<Carried>, pieces: readonly Piece[]): [Carried, Tensor][] {
-  return [...arrived].flatMap(([cls, total]): [Carried, Tensor][] => {
-    const given = pieces.filter((piece) => piece.cls === cls);
-    if (given.length < 2) return [];
-    const some = given.map(({ ct }) => ct.ne(0)).reduce((a, b) => a.or(b));
-    return [[cls, phantomAt(total.eq(0).and(some), fromNode(node))]];
-  });
-}
-
-/** A sum of one element, by which the same element is divided, is the mark of a weight renormalised alone. */
-function cancellation(node: AnyNode, pieces: readonly Piece[]): NoPath {
-  const alone = ({ consumer }: Piece): boolean =>
-    consumer.op === "reduce" &&
-    consumer.attrs.op === "sum" &&
-    consumer.attrs.axes.every((axis) => node.shape[axis] === 1);
-  return pieces.some(alone)
-    ? { reason: "renormalised top-1", detail: "one weight divided by itself is 1 whatever it was: its derivative is 0" }
-    : { reason: "cancelled", detail: "what its uses give adds up to exactly 0" };
 }
 
 /** At most so many classes are carried, phantoms included. */

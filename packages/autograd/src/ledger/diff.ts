@@ -1,4 +1,6 @@
 import { FormatError } from "@switchyard/tensor";
+import { normOf } from "./account.ts";
+import type { LedgerEntry } from "./entry.ts";
 import type { EntryJson, LedgerJson } from "./json.ts";
 import { keyOf, type PathClass } from "./pathClass.ts";
 import { classLabel, number, table } from "./text.ts";
@@ -9,30 +11,45 @@ export interface LedgerChange {
   readonly class: PathClass;
   readonly norms: readonly [before: number, after: number];
   readonly shares: readonly [before: number, after: number];
-  /** `|after - before|` over the larger norm: 0 where nothing changed, 1 for a class that came or went. */
+  /** `|after - before|` of the norms over the larger: 0 where it is as large as it was, 1 for a class that came or went. */
   readonly change: number;
+  /** `‖after - before‖` over the larger norm, element by element; absent where one of the two is data that was saved. */
+  readonly distance?: number;
 }
 
 /** Two ledgers beside each other. */
 export interface LedgerDiff {
   readonly losses: readonly [before: number, after: number];
-  /** Largest change first. */
+  /** Those farthest apart first, else the largest change. */
   readonly changes: readonly LedgerChange[];
   /** Places that only one of the two has. */
   readonly missing: { readonly before: readonly string[]; readonly after: readonly string[] };
   toString(): string;
 }
 
+/** The relative distance of a class's contributions to a place in two ledgers. */
+export type DistanceOf = (where: string, cls: PathClass) => number | undefined;
+
+/** That of two entries with their elements at hand: undefined where they have different sizes. */
+export function distanceOf(before: LedgerEntry, after: LedgerEntry, cls: PathClass): number | undefined {
+  const [a, b] = [before, after].map(({ parts }) => parts.find((part) => keyOf(part.class) === keyOf(cls)));
+  if (!a || !b) return 1;
+  if (a.elements.length !== b.elements.length) return undefined;
+  const largest = Math.max(a.norm, b.norm);
+  const apart = normOf(Float64Array.from(a.elements, (x, i) => b.elements[i] - x));
+  return largest === 0 ? 0 : apart / largest;
+}
+
 /** @throws {FormatError} if either is not what a ledger writes. */
-export function ledgerDiff(before: LedgerJson, after: LedgerJson): LedgerDiff {
+export function ledgerDiff(before: LedgerJson, after: LedgerJson, distance: DistanceOf = () => undefined): LedgerDiff {
   for (const { format, version } of [before, after])
     if (format !== "switchyard ledger" || version !== 1)
       throw new FormatError("ledger: diff takes a ledger, or what its toJSON gave, of this version");
   const [left, right] = [before, after].map(({ entries }) => new Map(entries.map((entry) => [entry.where, entry])));
   const shared = before.entries.filter(({ where }) => right.has(where));
   const changes = shared
-    .flatMap((entry) => changesOf(entry, right.get(entry.where)!))
-    .toSorted((a, b) => b.change - a.change);
+    .flatMap((entry) => changesOf(entry, right.get(entry.where)!, distance))
+    .toSorted((a, b) => (b.distance ?? b.change) - (a.distance ?? a.change));
   const losses = [before.loss, after.loss] as const;
   const only = (some: LedgerJson, others: ReadonlyMap<string, EntryJson>): string[] =>
     some.entries.map(({ where }) => where).filter((where) => !others.has(where));
@@ -44,28 +61,31 @@ export function ledgerDiff(before: LedgerJson, after: LedgerJson): LedgerDiff {
   };
 }
 
-function changesOf(before: EntryJson, after: EntryJson): LedgerChange[] {
+function changesOf(before: EntryJson, after: EntryJson, distance: DistanceOf): LedgerChange[] {
   const classes = new Map([...before.parts, ...after.parts].map((part) => [keyOf(part.class), part.class]));
   const none = { norm: 0, share: 0 };
   return [...classes].map(([key, cls]) => {
     const [a, b] = [before, after].map(({ parts }) => parts.find((part) => keyOf(part.class) === key) ?? none);
     const largest = Math.max(a.norm, b.norm);
+    const apart = distance(before.where, cls);
     return {
       where: before.where,
       class: cls,
       norms: [a.norm, b.norm],
       shares: [a.share, b.share],
       change: largest === 0 ? 0 : Math.abs(b.norm - a.norm) / largest,
+      ...(apart !== undefined && { distance: apart }),
     };
   });
 }
 
 function diffText([before, after]: LedgerDiff["losses"], changes: readonly LedgerChange[]): string {
-  const rows = changes.map(({ where, class: cls, norms, change }) => [
+  const rows = changes.map(({ where, class: cls, norms, change, distance }) => [
     where,
     classLabel(cls),
     ...norms.map(number),
     `${(100 * change).toFixed(1)}%`,
+    distance === undefined ? "" : `${(100 * distance).toFixed(1)}%`,
   ]);
-  return `loss ${number(before)} -> ${number(after)}\n${table(["", "class", "before", "after", "change"], rows)}`;
+  return `loss ${number(before)} -> ${number(after)}\n${table(["", "class", "before", "after", "change", "distance"], rows)}`;
 }

@@ -1,5 +1,5 @@
 import { ShapeError, type Tensor } from "@switchyard/tensor";
-import { describe } from "@switchyard/tensor/graph";
+import { describe, sizeOf } from "@switchyard/tensor/graph";
 import { dotOf, normOf, once, sumOf, type Account, type AccountPart } from "./account.ts";
 import type { Step } from "./flow.ts";
 import type { PathClass } from "./pathClass.ts";
@@ -44,40 +44,47 @@ export interface LedgerEntry {
   toString(): string;
 }
 
+/** What is looked at: all elements, or one. */
+interface View {
+  /** The one element's position, row-major. */
+  readonly at?: number;
+  readonly pick: (data: ArrayLike<number>) => ArrayLike<number>;
+  readonly take: (x: Tensor) => Tensor;
+}
+
+const everything: View = { pick: (data) => data, take: (x) => x };
+
+function elementAt(account: Account, index: readonly number[]): View {
+  const at = flatIndex(account, index);
+  return { at, pick: (data) => [data[at]], take: (x) => (index.length > 0 ? x.slice(...index) : x) };
+}
+
 /**
  * An account seen whole, or at one element.
  *
  * @throws {ShapeError} for an index that is not of the shape.
  */
 export function entryOf(account: Account, index?: readonly number[]): LedgerEntry {
-  const at = index && flatIndex(account, index);
-  const pick = (data: ArrayLike<number>): ArrayLike<number> => (at === undefined ? data : [data[at]]);
-  const take = (x: Tensor): Tensor => (index && index.length > 0 ? x.slice(...index) : x);
-  const length = account.shape.reduce((n, extent) => n * extent, 1);
-  const total =
-    account.parts.length === 0
-      ? new Float64Array(length)
-      : sumOf(
-          account.parts.map((p) => p.data),
-          length,
-        );
-  const whole = pick(total);
-  const norm = normOf(whole);
-  const parts = account.parts
-    .map((part) => partOf(part, at, pick, take, whole, norm))
-    .toSorted((a, b) => b.norm - a.norm);
-  const largest = parts.reduce((sum, part) => sum + part.norm, 0);
-  const why = once(() => zerosOf(account.parts, total, at, account.noPath));
+  const view = index ? elementAt(account, index) : everything;
+  const elements = sumOf(
+    account.parts.map(({ data }) => data),
+    sizeOf(account.shape),
+  );
+  const total = view.pick(elements);
+  const norm = normOf(total);
+  const parts = account.parts.map((part) => partOf(part, view, total, norm)).toSorted((a, b) => b.norm - a.norm);
+  const norms = parts.reduce((sum, part) => sum + part.norm, 0);
+  const why = once(() => zerosOf(account.parts, elements, view.at, account.noPath));
   const sum = once(() => parts.map((part) => part.contribution).reduce((a, b) => a.add(b)));
   return {
     where: account.where,
     ...(index && { index }),
     get total() {
-      return parts.length === 0 ? take(account.zeros()) : sum();
+      return parts.length === 0 ? view.take(account.zeros()) : sum();
     },
     norm,
     parts,
-    left: largest === 0 ? 1 : norm / largest,
+    left: norms === 0 ? 1 : norm / norms,
     get steps() {
       return parts[0]?.steps ?? [];
     },
@@ -90,25 +97,18 @@ export function entryOf(account: Account, index?: readonly number[]): LedgerEntr
   };
 }
 
-function partOf(
-  part: AccountPart,
-  at: number | undefined,
-  pick: (data: ArrayLike<number>) => ArrayLike<number>,
-  take: (x: Tensor) => Tensor,
-  total: ArrayLike<number>,
-  totalNorm: number,
-): LedgerPart {
-  const data = pick(part.data);
-  const norm = normOf(data);
-  const dot = dotOf(data, total);
-  const contribution = once(() => take(part.contribution()));
-  const why = once(() => zerosOf([part], part.data, at));
+function partOf(part: AccountPart, view: View, total: ArrayLike<number>, totalNorm: number): LedgerPart {
+  const elements = view.pick(part.data);
+  const norm = normOf(elements);
+  const dot = dotOf(elements, total);
+  const contribution = once(() => view.take(part.contribution()));
+  const why = once(() => zerosOf([part], part.data, view.at));
   return {
     class: part.class,
     get contribution() {
       return contribution();
     },
-    elements: data,
+    elements,
     norm,
     share: totalNorm === 0 ? 0 : dot / totalNorm ** 2,
     cosine: totalNorm === 0 || norm === 0 ? 0 : dot / (norm * totalNorm),

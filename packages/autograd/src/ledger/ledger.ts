@@ -58,6 +58,7 @@ export const ledger =
       accounts: explain ? await withCauses(accounts, places) : accounts,
       handles: places.handles,
       roots,
+      contributions,
       graph: once(() => gradientGraph(flow, parameterPaths(places), measures)),
     });
   };

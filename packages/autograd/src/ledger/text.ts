@@ -1,3 +1,4 @@
+import { sizeOf } from "@switchyard/tensor/graph";
 import type { Account } from "./account.ts";
 import type { LedgerEntry } from "./entry.ts";
 import type { PathClass } from "./pathClass.ts";
@@ -45,7 +46,7 @@ export function entryText(
 ): string {
   const place = `${where || "the parameter"}${index ? `[${index}]` : ""}`;
   const title = `${place} ${dtype}[${index ? "" : shape}]${kind === "mark" ? " (mark)" : ""}: norm ${number(norm)}`;
-  const size = index ? 1 : shape.reduce((n, extent) => n * extent, 1);
+  const size = index ? 1 : sizeOf(shape);
   const rows = parts.map((part) => [
     `  ${classLabel(part.class)}`,
     number(part.norm),

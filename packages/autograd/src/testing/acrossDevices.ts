@@ -1,4 +1,4 @@
-import { DeviceError, type DeviceName } from "@switchyard/tensor";
+import { DeviceError, realize, type DeviceName } from "@switchyard/tensor";
 import {
   backendOf,
   defaultFloat,
@@ -32,6 +32,7 @@ export async function acrossDevices<A extends unknown[]>(
   args: A,
   { devices = ["cpu", "wasm"], ulps = 16 }: AcrossDevicesOptions = {},
 ): Promise<void> {
+  await realize(args); // what an argument is made of is not f's work
   const [reference, ...others] = devices;
   const expected = await graphOn(reference, f, args);
   for (const device of others) {

@@ -182,7 +182,10 @@ describe("a ledger is plain data", () => {
     });
     expect(changes.slice(1).every(({ change }) => change === 0)).toBe(true);
     expect(missing).toEqual({ before: [], after: [] });
-    expect(String(before.diff(after)).split("\n")[2]).toMatch(/^w +more +0 +1\.414 +100\.0%$/);
+    expect(String(before.diff(after)).split("\n")[2]).toMatch(/^w +more +0 +1\.414 +100\.0% +100\.0%$/);
+    const turned = await ledger(model)({ w: f64([0.5, 1]), v: f64([2, 0.3]) });
+    const found = before.diff(turned).changes.find((c) => c.where === "w" && c.class.term === "balance")!;
+    expect([found.change, found.distance]).toEqual([0, expect.closeTo(0.4 / norm(balance))]);
     expect(() => before.diff({ ...after.toJSON(), version: 2 as never })).toThrow(/of this version/);
   });
 });
@@ -256,6 +259,14 @@ describe("bad input", () => {
     p.w.dispose();
     await expect(ledger(model)(p)).rejects.toThrow(/was disposed/);
   });
+});
+
+test("a ledger that is disposed of leaves its numbers, and nothing on the device", async () => {
+  const book = await ledger(model)(params());
+  const part = book.of("w").parts[0];
+  book.dispose();
+  expect(book.of("w").norm).toBeCloseTo(norm(total), 12);
+  await expect(part.contribution.data()).rejects.toThrow(/was disposed/);
 });
 
 test("the sum of a ledger is the plain gradient, also of the ledger's sum", async () => {

@@ -61,6 +61,16 @@ describe("an exact zero is", () => {
     ["unselected expert", 2, (w) => topK(w, 1).values.sum(), x([1, 3, 2])],
     ["tie", 1, (w) => topK(w, 1).values.sum(), x([3, 3])],
     ["cancelled", 2, (w) => w.sub(w.mul(1)).sum(), x([1, 2])],
+    [
+      "cancelled",
+      2,
+      (w) =>
+        w
+          .mean()
+          .mul(x([1, -1]))
+          .sum(),
+      x([1, 2]),
+    ],
     ["renormalised top-1", 2, (w) => softmax(w.reshape([2, 1])).sum(), x([1, 2])],
     [
       "renormalised top-1",

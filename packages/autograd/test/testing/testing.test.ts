@@ -1,4 +1,4 @@
-import { init, realize, tensor, type Tensor } from "@switchyard/tensor";
+import { init, random, realize, tensor, type Tensor } from "@switchyard/tensor";
 import { grad } from "@switchyard/autograd";
 import { acrossDevices, matchers, type TensorMatchers } from "@switchyard/autograd/testing";
 import { describe, expect, test } from "vitest";
@@ -89,6 +89,11 @@ describe("acrossDevices", () => {
     await expect(check).rejects.toThrow(
       /cpu differs from cpu, first in full f32\[3\].*: 3 of 3 elements differ, first at \[0\]/,
     );
+  });
+
+  test("takes arguments that are not realized, whose own graphs are not compared", async () => {
+    const lazy = random.normal(random.key(1, { device: "cpu" }), [3]);
+    await acrossDevices((v: Tensor) => v.exp(), [lazy], { devices: ["cpu", "wasm"] });
   });
 
   test("refuses a function whose graph depends on the device", async () => {

@@ -1,59 +1,28 @@
-import { resolve } from "node:path";
 import { Option, type Command } from "commander";
-import { adamw, constant, cosine, linear, treeLeaves, treePaths, type Schedule } from "@switchyard/autograd";
-import { random, realize, version } from "@switchyard/tensor";
-import { fraction } from "@switchyard/tensor/graph";
+import { treeLeaves, treePaths } from "@switchyard/autograd";
+import { random } from "@switchyard/tensor";
+import { fraction, positiveNumber } from "@switchyard/tensor/graph";
 import { samplingFloor } from "../diagnostics/samplingFloor.ts";
-import { generate } from "../models/generate.ts";
 import type { TransformerLoss } from "../models/transformer.ts";
 import type { TokenRouting } from "../routing/routing.ts";
 import { randomBatches } from "../text/batches.ts";
-import type { Corpus } from "../text/corpus.ts";
 import { textEntropies } from "../text/entropy.ts";
-import { characterTokenizer } from "../text/tokenizer.ts";
 import { stepsIn } from "../training/history.ts";
-import {
-  createRun,
-  readRun,
-  runsRoot,
-  schedules,
-  type ModelSizes,
-  type RunConfig,
-  type TrainingConfig,
-} from "../training/runDirectory.ts";
+import { createRun, runsRoot, schedules, type RunConfig } from "../training/runDirectory.ts";
 import { samplesLog } from "../training/runLog.ts";
 import { train, type Report } from "../training/train.ts";
-import { aboveZero } from "../training/trainOptions.ts";
 import { readConfig } from "./config.ts";
 import { stopOnInterrupt } from "./interrupt.ts";
 import { heldOutBatches, judge } from "./judge.ts";
-import {
-  characterModel,
-  readText,
-  readyCorpus,
-  textOfRun,
-  type CharacterModel,
-  type CharacterModelParams,
-} from "./languageModel.ts";
+import type { CharacterModel, CharacterModelParams } from "./languageModel.ts";
+import { newRun, oldRun, type Prepared, type TrainCommandOptions } from "./prepareRun.ts";
 import { profileStep } from "./profileStep.ts";
 import type { Progress, TrainReporter } from "./report/events.ts";
 import { terminalReporter } from "./report/terminal.ts";
 import { jsonReporter, plainReporter } from "./report/text.ts";
+import { makeUpSample, sampleLength, sampleOf, showUntrained } from "./runSamples.ts";
 import { startDevice } from "./startDevice.ts";
-import { command, integer, number, numberThat, UsageError, type CommonOptions } from "./usage.ts";
-
-interface TrainCommandOptions
-  extends CommonOptions, ModelSizes, Omit<TrainingConfig, "ema" | "patience" | "warmup" | "evalEvery"> {
-  readonly data?: string;
-  readonly resume?: string;
-  readonly config?: string;
-  readonly profile?: boolean;
-  readonly revectorize?: boolean;
-  readonly warmup?: number;
-  readonly ema?: number;
-  readonly evalEvery?: number;
-  readonly patience?: number;
-}
+import { command, integer, number, numberThat, type CommonOptions } from "./usage.ts";
 
 export const trainCommand = (): Command =>
   command("train", "train a sparse language model of characters; with no options, the demo")
@@ -79,7 +48,7 @@ export const trainCommand = (): Command =>
     )
     .option("--warmup <n>", "steps in which it rises (default: a twentieth of the steps)", integer(0))
     .option("--weight-decay <w>", "how much weights shrink in a step, by the learning rate", number(0), 0.1)
-    .option("--clip <norm>", "the greatest norm of a gradient", numberThat(aboveZero), 1)
+    .option("--clip <norm>", "the greatest norm of a gradient", numberThat(positiveNumber), 1)
     .option("--accumulate <n>", "batches of an update, one at a time", integer(1), 1)
     .option(
       "--ema <decay>",
@@ -98,16 +67,6 @@ export const trainCommand = (): Command =>
     .option("--config <file>", 'take options from a JSON file, such as { "learningRate": 1e-3 }; others count more')
     .hook("preAction", (used) => readConfig(used))
     .action(trainRun);
-
-/** A run that is ready to start. */
-interface Prepared {
-  readonly config: RunConfig;
-  readonly corpus: Corpus;
-  readonly model: CharacterModel;
-  readonly optimizer: ReturnType<typeof optimizerOf>;
-  /** Where it lies already, if it goes on. */
-  readonly dir?: string;
-}
 
 async function trainRun(options: TrainCommandOptions, used: Command): Promise<void> {
   const started = performance.now();
@@ -135,7 +94,10 @@ async function trainRun(options: TrainCommandOptions, used: Command): Promise<vo
     });
     if (options.profile)
       reporter.show(await profileStep((steps) => train({ ...stepsOf(prepared), steps }), options.device));
-    if (!prepared.dir) await showUntrained(prepared, dir, reporter);
+    const done = (await stepsIn(dir)).at(-1);
+    await samplesLog.rewind(dir, done ?? -1);
+    if (done === undefined) await showUntrained(prepared, dir, reporter);
+    else await makeUpSample(prepared, dir, done);
     const last = await trainSteps(prepared, dir, reporter, interrupt.signal);
     if (interrupt.signal.aborted && (last?.step ?? -1) + 1 < config.steps)
       return reporter.show({ event: "stopped", run: dir, step: last ? last.step + 1 : 0, steps: config.steps });
@@ -147,49 +109,6 @@ async function trainRun(options: TrainCommandOptions, used: Command): Promise<vo
     interrupt.release();
     reporter.close();
   }
-}
-
-async function newRun(options: TrainCommandOptions): Promise<Prepared> {
-  const { data, steps, seed, batch, accumulate, learningRate, schedule, weightDecay, clip, keep } = options;
-  const { dim, layers, heads, hidden, context, experts, k, activation } = options;
-  const { warmup = Math.floor(steps / 20), ema = null, evalEvery = Math.ceil(steps / 10), patience = null } = options;
-  const file = data === undefined ? null : resolve(data);
-  const text = await readText(file);
-  const corpus = readyCorpus(text, context);
-  const config: RunConfig = {
-    format: "switchyard run",
-    version: 1,
-    versions: { switchyard: version, node: process.versions.node },
-    model: { dim, layers, heads, hidden, context, experts, k, activation },
-    vocabulary: corpus.tokenizer.vocabulary,
-    data: { file, sha256: text.sha256 },
-    steps,
-    seed,
-    batch,
-    accumulate,
-    learningRate,
-    schedule,
-    warmup,
-    weightDecay,
-    clip,
-    ema,
-    evalEvery,
-    patience,
-    keep,
-  };
-  return { config, corpus, model: characterModel(corpus.tokenizer.size, config.model), optimizer: optimizerOf(config) };
-}
-
-/** A run takes its options from its directory: others would make it another run. */
-async function oldRun(dir: string, used: Command): Promise<Prepared> {
-  const free = new Set(["resume", "json", "device", "profile", "revectorize"]);
-  const given = used.options.filter((o) => used.getOptionValueSource(o.attributeName()) === "cli");
-  const wrong = given.find((o) => !free.has(o.attributeName()));
-  if (wrong) throw new UsageError(`${wrong.long} cannot be given with --resume: a run keeps the options it began with`);
-  const config = await readRun(dir);
-  const tokenizer = characterTokenizer(config.vocabulary);
-  const corpus = readyCorpus(await textOfRun(config, dir), config.model.context, tokenizer);
-  return { config, corpus, model: characterModel(tokenizer.size, config.model), optimizer: optimizerOf(config), dir };
 }
 
 /** All parameters, and those that one token meets. */
@@ -208,24 +127,6 @@ function reporterFor({ json }: CommonOptions): TrainReporter {
   const write = (text: string): void => void process.stdout.write(text);
   if (json) return jsonReporter(write);
   return process.stdout.isTTY ? terminalReporter(process.stdout) : plainReporter(write);
-}
-
-/** Decay for matrices alone: a norm's scale or a bias has no reason to be small. */
-const optimizerOf = (config: RunConfig) =>
-  adamw({
-    learningRate: scheduleOf(config),
-    weightDecay: config.weightDecay,
-    each: (_, t) => (t.ndim < 2 ? { weightDecay: 0 } : undefined),
-  });
-
-/** The learning rate: a straight rise, then what the schedule says, which ends at 0 but for a constant. */
-function scheduleOf({ schedule, learningRate: peak, warmup, steps }: TrainingConfig): Schedule {
-  const after = {
-    constant: constant(peak),
-    linear: linear({ from: peak, to: 0, steps: Math.max(1, steps - warmup) }),
-    cosine: cosine({ peak, steps: Math.max(1, steps - warmup) }),
-  }[schedule];
-  return (step) => (step < warmup ? (peak * (step + 1)) / warmup : after(step - warmup));
 }
 
 type StepReport = Report<CharacterModelParams, TransformerLoss<TokenRouting>>;
@@ -250,8 +151,6 @@ async function trainSteps(
   const { steps, batch, accumulate, ema, evalEvery, patience, keep } = config;
   const { context } = model;
   const judging = heldOutBatches(corpus, context, batch);
-  const done = (await stepsIn(dir)).at(-1);
-  await samplesLog.rewind(dir, done ?? 0);
   const run = train({
     ...stepsOf(prepared),
     steps,
@@ -264,7 +163,7 @@ async function trainSteps(
       ...(patience !== null && { patience }),
     },
     checkpoint: { dir, every: evalEvery, keep },
-    resume: done !== undefined,
+    resume: (await stepsIn(dir)).length > 0,
     signal,
   });
   const clock = stopwatch(batch * accumulate * context);
@@ -275,7 +174,7 @@ async function trainSteps(
     if (report.evaluation)
       await samplesLog.note(dir, {
         step: report.step + 1,
-        ...(await sampleOf(prepared, report.average ?? report.params, 48)),
+        ...(await sampleOf(prepared, report.average ?? report.params, sampleLength)),
       });
     if (!reporter.wants(report.step + 1, steps)) continue;
     const left = steps - report.step - 1;
@@ -329,21 +228,3 @@ function stopwatch(tokensPerStep: number) {
 
 /** Milliseconds: long enough that an evaluation among the steps does not make the speed jump. */
 const lately = 10_000;
-
-async function showUntrained(prepared: Prepared, dir: string, reporter: TrainReporter): Promise<void> {
-  const params = await realize(prepared.model.init(random.key(prepared.config.seed)));
-  const sample = await sampleOf(prepared, params, 80);
-  await realize([], { donate: params });
-  await samplesLog.note(dir, { step: 0, ...sample });
-  reporter.show({ event: "sample", when: "before", ...sample });
-}
-
-/** How a model goes on with the beginning of the held-out text. */
-async function sampleOf({ model, corpus, config }: Prepared, params: CharacterModelParams, maxTokens: number) {
-  const prompt = [...corpus.heldOut.subarray(0, Math.min(24, model.context))];
-  const options = { prompt, maxTokens, temperature: 0.8, key: random.key(config.seed) };
-  const ids: number[] = [];
-  for await (const id of generate(model, params, options)) ids.push(id);
-  const { tokenizer } = corpus;
-  return { prompt: tokenizer.decode(prompt), text: tokenizer.decode(ids) };
-}

@@ -12,6 +12,10 @@ export const exists: typeof node.exists = unavailable;
 export const remove: typeof node.remove = unavailable;
 export const writeAtomically: typeof node.writeAtomically = unavailable;
 export const writeDirectoryAtomically: typeof node.writeDirectoryAtomically = unavailable;
+export const writeStream: typeof node.writeStream = unavailable;
+export const textBlocks: typeof node.textBlocks = () => {
+  throw new ConfigError("a page has no files");
+};
 export const append: typeof node.append = unavailable;
 export const settle: typeof node.settle = unavailable;
 export const standing: typeof node.standing = unavailable;

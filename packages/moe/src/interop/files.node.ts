@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from "node:crypto";
-import { constants } from "node:fs";
+import { constants, createReadStream } from "node:fs";
 import { access, appendFile, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ConfigError, FormatError } from "@switchyard/tensor";
@@ -66,6 +66,44 @@ export async function writeAtomically(path: string, bytes: Uint8Array): Promise<
     await writeDurably(draft, bytes);
     await rename(draft, path);
   });
+}
+
+/** Writes a file piece by piece, so that it is there whole or not at all. */
+export async function writeStream(path: string, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+  const draft = draftOf(path);
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    const file = await open(draft, "wx");
+    try {
+      for await (const chunk of chunks) await file.writeFile(chunk);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(draft, path);
+  } catch (error) {
+    await remove(draft).catch(() => {});
+    throw codeOf(error) === undefined ? error : new ConfigError(`cannot write ${path}: ${reasonOf(error)}`);
+  }
+}
+
+/** A text in blocks of about a megabyte, each but the last with a line's end at its end. */
+export async function* textBlocks(path: string): AsyncGenerator<string> {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  let rest = "";
+  try {
+    for await (const bytes of createReadStream(path, { highWaterMark: 2 ** 20 }) as AsyncIterable<Uint8Array>) {
+      const text = rest + decoder.decode(bytes, { stream: true });
+      const border = text.lastIndexOf("\n") + 1;
+      rest = text.slice(border);
+      if (border > 0) yield text.slice(0, border);
+    }
+    rest += decoder.decode();
+  } catch (error) {
+    if (error instanceof TypeError) throw new FormatError(`${path} is not UTF-8 text`);
+    throw new ConfigError(`cannot read ${path}: ${reasonOf(error)}`);
+  }
+  if (rest !== "") yield rest;
 }
 
 /** Adds to the end of a file, which is made if it is not there. It is on the disk for certain once `settle` says so. */

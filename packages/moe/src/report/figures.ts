@@ -5,7 +5,9 @@ import {
   course,
   groupBy,
   heldOutLoss,
+  inParts,
   layerUses,
+  meanOf,
   taskLoss,
   throughput,
   type LayerUse,
@@ -30,17 +32,18 @@ const width = { half: 520, whole: 1080 };
 const { document } = parseHTML("<!doctype html><html><body></body></html>");
 
 /** Draws, in the page's colours: axes without lines, a grid that one sees only when looking for it. */
-function draw(options: Plot.PlotOptions, isWide = false): string {
+export function draw(options: Plot.PlotOptions, isWide = false): string {
   const svg = Plot.plot({
     document: document as unknown as Document,
     width: isWide ? width.whole : width.half,
     height: 260,
     marginLeft: 52,
     marginBottom: 38,
-    style: { fontFamily: "inherit", fontSize: "12px", background: "none" },
+    style: { fontSize: "12px", background: "none" },
     ...options,
   });
-  return svg.outerHTML;
+  // A hundredth of a pixel is more than a screen shows. Between tags are words, which stay as they are.
+  return svg.outerHTML.replaceAll(/<[^>]*>/g, (tag) => tag.replaceAll(/(\d\.\d\d)\d+/g, "$1"));
 }
 
 const colors = (names: readonly string[]) => ({ domain: [...names], range: names.map((_, i) => seriesColor(i)) });
@@ -107,22 +110,28 @@ export const gradientFigure = (runs: readonly RunData[]): Figure | undefined =>
   );
 
 export const throughputFigure = (runs: readonly RunData[]): Figure | undefined =>
-  curves(runs.flatMap(throughput), "Throughput while the run was trained.", {
-    label: runs[0].config ? "tokens per second" : "steps per second",
-    tickFormat: "~s",
-    zero: true,
-  });
+  curves(
+    runs.flatMap((run) => throughput(run, fewPoints)),
+    "Throughput while the run was trained.",
+    {
+      label: runs[0].config ? "tokens per second" : "steps per second",
+      tickFormat: "~s",
+      zero: true,
+    },
+  );
+
+/** What is mostly noise from step to step is shown as means over so many parts of the run. */
+const fewPoints = 48;
 
 /** A series for each layer of one run, or, of several, the mean over layers of each. */
 function byLayer(runs: readonly RunData[], valueOf: (use: LayerUse) => number): Point[] {
-  if (runs.length === 1)
-    return layerUses(runs[0].metrics).map((use) => ({ step: use.step, value: valueOf(use), series: use.layer }));
-  return runs.flatMap(({ metrics, name }) =>
-    [...groupBy(layerUses(metrics), (use) => use.step)].map(([step, uses]) => ({
-      step,
-      value: uses.reduce((sum, use) => sum + valueOf(use), 0) / uses.length,
-      series: name,
-    })),
+  const seriesOf = (use: LayerUse, run: RunData): string => (runs.length === 1 ? use.layer : run.name);
+  return runs.flatMap((run) =>
+    [...groupBy(layerUses(run.metrics), (use) => seriesOf(use, run))].flatMap(([series, uses]) => {
+      const told = [...groupBy(uses, (use) => use.step)];
+      const points = told.map(([step, of]) => ({ step, series, value: meanOf(of.map(valueOf)) }));
+      return inParts(points, fewPoints);
+    }),
   );
 }
 const ofWhat = (runs: readonly RunData[]): string =>
@@ -151,120 +160,6 @@ export function entropyFigure(runs: readonly RunData[]): Figure | undefined {
     { label: "nats", domain: [0, most * 1.08] },
     rule(most, `ln ${use.counts.length}`),
   );
-}
-
-/** How a share of the load differs from an even one: by how much more than even in one colour, how much less in another. */
-function loadCells(uses: readonly LayerUse[]) {
-  return uses.flatMap(({ counts, layer, step }) => {
-    const total = counts.reduce((sum, n) => sum + n, 0) || 1;
-    return counts.map((n, expert) => {
-      const relative = (n / total) * counts.length;
-      return {
-        layer,
-        step,
-        expert,
-        relative,
-        excess: Math.max(-1, Math.min(1, Math.log2(Math.max(relative, 1e-3)) / 2)),
-      };
-    });
-  });
-}
-/** The colour says which side, its strength how far: full at four times, or a quarter of, an even share. */
-const cellFill = {
-  fill: (d: { excess: number }) => (d.excess < 0 ? "less" : "more"),
-  fillOpacity: (d: { excess: number }) => Math.max(0.04, Math.abs(d.excess)),
-};
-const cellScales = {
-  color: { domain: ["less", "more"], range: ["var(--less)", "var(--more)"] },
-  opacity: { type: "identity" },
-} as const;
-
-/** Expert by layer at the end of a run, the last tenth of what it told of. */
-export function loadFigure({ metrics, name }: RunData, isAlone: boolean): Figure | undefined {
-  const uses = layerUses(metrics);
-  if (uses.length === 0) return undefined;
-  const layers = [...groupBy(uses, (use) => use.layer)].map(([layer, of]): LayerUse => {
-    const late = of.slice(-Math.ceil(of.length / 10));
-    const counts = late[0].counts.map((_, e) => late.reduce((sum, use) => sum + use.counts[e], 0));
-    return { ...late[0], layer, counts };
-  });
-  const cells = loadCells(layers);
-  const count = layers[0].counts.length;
-  const svg = draw({
-    x: { label: "expert", type: "band", padding: 0.06 },
-    y: { label: null, type: "band", padding: 0.06 },
-    ...cellScales,
-    height: 60 + 34 * layers.length,
-    marginLeft: 60,
-    marks: [
-      Plot.cell(cells, {
-        x: "expert",
-        y: "layer",
-        ...cellFill,
-        rx: 3,
-        title: (d: { relative: number }) => `${d.relative.toFixed(2)} × even`,
-      }),
-      ...(count <= 16
-        ? [
-            Plot.text(cells, {
-              x: "expert",
-              y: "layer",
-              text: (d: { relative: number }) => d.relative.toFixed(2),
-              fill: "var(--ink)",
-            }),
-          ]
-        : []),
-    ],
-  });
-  return {
-    svg,
-    caption: `Load of each expert at the end${isAlone ? "" : ` of ${name}`}, in even shares: 1 is its fair part.`,
-    legend: [
-      { name: "less than even", color: "var(--less)" },
-      { name: "more", color: "var(--more)" },
-    ],
-  };
-}
-
-/** Expert by step, a strip for each layer. */
-export function loadHistoryFigure({ metrics, name }: RunData, isAlone: boolean): Figure | undefined {
-  const uses = layerUses(metrics);
-  const told = [...new Set(uses.map((use) => use.step))];
-  if (told.length < 3) return undefined;
-  const every = Math.ceil(told.length / 100);
-  const shown = new Set(told.filter((_, i) => i % every === 0));
-  const cells = loadCells(uses.filter((use) => shown.has(use.step)));
-  const layers = new Set(uses.map((use) => use.layer)).size;
-  const ticks = [...shown].filter((_, i, all) => i % Math.ceil(all.length / 10) === 0);
-  const svg = draw(
-    {
-      x: { label: "step", type: "band", padding: 0, ticks },
-      y: { label: null, type: "band", padding: 0, ticks: [] },
-      fy: { label: null, padding: 0.12 },
-      ...cellScales,
-      height: 50 + Math.min(90, 14 * uses[0].counts.length) * layers,
-      marginLeft: 12,
-      marginRight: 60,
-      marks: [
-        Plot.cell(cells, {
-          x: "step",
-          y: "expert",
-          fy: "layer",
-          ...cellFill,
-          inset: 0,
-          title: (d: { expert: number; relative: number; step: number }) =>
-            `expert ${d.expert}, step ${d.step}: ${d.relative.toFixed(2)} × even`,
-        }),
-      ],
-    },
-    true,
-  );
-  return {
-    svg,
-    caption: `Load over time${isAlone ? "" : `, ${name}`}: a row for each expert, colours as before.`,
-    legend: [],
-    wide: true,
-  };
 }
 
 /** What moves each router: the terms' shares of its gradient. */

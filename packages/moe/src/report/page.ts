@@ -1,5 +1,6 @@
 import * as figures from "./figures.ts";
 import type { Figure } from "./figures.ts";
+import { loadFigure, loadHistoryFigure } from "./loadFigures.ts";
 import { markup, raw, type Html } from "./markup.ts";
 import type { RunData } from "./runData.ts";
 import { comparison, configs, findings, passage, samples, tiles } from "./sections.ts";
@@ -38,9 +39,9 @@ export function pageOf(runs: readonly RunData[]): string {
           ${section("Routing", number, [
             figures.balanceFigure(runs),
             figures.entropyFigure(runs),
-            ...each(figures.loadFigure),
+            ...each(loadFigure),
             ...each(figures.routerFigure),
-            ...each(figures.loadHistoryFigure),
+            ...each(loadHistoryFigure),
           ])}
           ${runs.map((run) => passage(run, isAlone))}
           ${section("Speed", number, [figures.throughputFigure(runs), isAlone ? figures.profileFigure(runs[0]) : undefined])}

@@ -48,7 +48,8 @@ export function passage({ look, name }: RunData, isAlone: boolean): Html | undef
       (experts, i) =>
         // No blanks between: they would be shown.
         markup`<div class="passage" data-layer="${i}" ${i === 0 && raw('style="display:block"')}>${tokens.map(
-          (token, t) => markup`<span style="--h:${expertHue(experts[t])}" title="expert ${experts[t]}">${token}</span>`,
+          (token, t) =>
+            markup`<span style="--h:${expertHue(experts[t])}" title="expert ${experts[t]}">${token === "\n" ? "↵" : token}</span>`,
         )}</div>`,
     )}
     <div class="legend" style="margin:10px 0 0">
@@ -61,7 +62,10 @@ export function passage({ look, name }: RunData, isAlone: boolean): Html | undef
 /** What stands out, what is wrong first. */
 export function findings(runs: readonly RunData[]): Html | undefined {
   const found = runs.flatMap((run) =>
-    findingsOf(run).map(({ text, warns }) => ({ warns, text: runs.length === 1 ? text : `${run.name}: ${text}` })),
+    findingsOf(run).map(({ text, warns }) => ({
+      warns,
+      text: runs.length === 1 ? text : `${run.name}: ${text}`,
+    })),
   );
   if (found.length === 0) return undefined;
   const sorted = found.toSorted((a, b) => Number(b.warns) - Number(a.warns));

@@ -22,13 +22,20 @@ export function course(
     const value = valueOf(record, i);
     return value === undefined || !Number.isFinite(value) ? [] : [{ step: record.step, value, series }];
   });
-  const size = Math.ceil(known.length / mostPoints);
-  if (size <= 1) return known;
-  const parts = Array.from({ length: Math.ceil(known.length / size) }, (_, i) => known.slice(i * size, (i + 1) * size));
-  return parts.map((part) => ({ step: part.at(-1)!.step, value: meanOf(part.map((point) => point.value)), series }));
+  return inParts(known, mostPoints);
 }
 
-const meanOf = (values: readonly number[]): number => values.reduce((sum, x) => sum + x, 0) / values.length;
+/** At most so many points, each the mean of its part of a curve of one series, at the end of it. */
+export function inParts(points: readonly Point[], most: number): Point[] {
+  const count = Math.min(points.length, most);
+  return Array.from({ length: count }, (_, i) => {
+    const [from, to] = [i, i + 1].map((part) => Math.floor((part * points.length) / count));
+    const part = points.slice(from, to);
+    return { ...part.at(-1)!, value: meanOf(part.map((point) => point.value)) };
+  });
+}
+
+export const meanOf = (values: readonly number[]): number => values.reduce((sum, x) => sum + x, 0) / values.length;
 
 /** The loss of the task: without what balances, where the model tells it apart. */
 export const taskLoss = ({ scalars }: StepRecord): number => scalars.crossEntropy ?? scalars.loss;
@@ -42,14 +49,15 @@ export function bestOf(metrics: readonly StepRecord[]): Point | undefined {
 }
 
 /** Tokens a second, from one noted step to the next; a pause, as between two parts of a run, is left out. */
-export function throughput({ metrics, config, name }: RunData): Point[] {
+export function throughput({ metrics, config, name }: RunData, most: number = mostPoints): Point[] {
   const perStep = config ? config.batch * config.accumulate * config.model.context : 1;
   const gaps = metrics.slice(1).map((record, i) => record.time - metrics[i].time);
   const usual = gaps.toSorted((a, b) => a - b)[Math.floor(gaps.length / 2)] ?? 0;
-  return course(metrics, name, (record, i) => {
+  const points = metrics.flatMap((record, i) => {
     const gap = i === 0 ? NaN : record.time - metrics[i - 1].time;
-    return gap > 0 && gap < 20 * usual ? (1000 * perStep) / gap : undefined;
+    return gap > 0 && gap < 20 * usual ? [{ step: record.step, value: (1000 * perStep) / gap, series: name }] : [];
   });
+  return inParts(points, most);
 }
 
 /** A mixture's use at a step that was told of. */

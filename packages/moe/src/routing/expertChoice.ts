@@ -67,10 +67,11 @@ function slotsOf(
 ): Pick<Routing, "slots" | "counts" | "requested" | "offsets"> {
   const [experts, each] = chosen.shape;
   const size = experts * each;
+  const combined = mark("combine", weights).reshape([size]);
   const expert = iotaLike(chosen, chosen.shape, 0, "i32");
   if (!live) {
     const counts = fullLike(chosen, each, [experts], "i32");
-    const slots = { token: chosen.reshape([size]), expert: expert.reshape([size]), weight: weights.reshape([size]) };
+    const slots = { token: chosen.reshape([size]), expert: expert.reshape([size]), weight: combined };
     return { slots, counts, requested: counts, offsets: iotaLike(chosen, [experts + 1], 0, "i32").mul(each) };
   }
   const sought = where(live, expert, experts).reshape([size]);
@@ -82,7 +83,7 @@ function slotsOf(
     slots: {
       token: chosen.reshape([size]).gather(order),
       expert: sorted,
-      weight: spread(weights.reshape([size]), order, place.reshape([size, 1])),
+      weight: spread(combined, order, place.reshape([size, 1])),
       live: sorted.lt(experts) as Tensor<"bool">,
     },
     counts,

@@ -9,6 +9,13 @@ export interface Tokenizer {
   decode(ids: Iterable<number>): string;
 }
 
+/** One id for each byte of a text in UTF-8: 256 of them, whatever the language. Bytes that are none decode as `\ufffd`. */
+export const byteTokenizer = (): Tokenizer => ({
+  size: 256,
+  encode: (text) => [...new TextEncoder().encode(text)],
+  decode: (ids) => new TextDecoder().decode(Uint8Array.from(ids)),
+});
+
 export interface CharacterTokenizer extends Tokenizer {
   /** The characters in the order of their ids: all there is to save. */
   readonly vocabulary: string;

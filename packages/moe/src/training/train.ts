@@ -1,10 +1,7 @@
 import { ConfigError, random, realize, type Key, type Tensor } from "@switchyard/tensor";
-import { routingStatistics } from "../diagnostics/routingStatistics.ts";
-import { aboutTimes } from "./aboutTimes.ts";
 import { evaluate, type Evaluation } from "./evaluate.ts";
-import { metricsLog } from "./runLog.ts";
-import { scalarsOf } from "./scalars.ts";
-import { beginning, bestAfter, nonFinite, save, type Standing } from "./standing.ts";
+import { optional } from "./optional.ts";
+import { bestAfter, nonFinite, startOf, type Standing } from "./standing.ts";
 import { prepareStep, unrealized, type Prepared, type Trained } from "./step.ts";
 import { checkTrain, type TrainOptions } from "./trainOptions.ts";
 
@@ -58,7 +55,10 @@ async function* runOf<P, B, A extends { readonly loss: Tensor }, S>(
 ): AsyncGenerator<Report<P, A>, void> {
   const { steps, signal, evaluate: judging, checkpoint } = options;
   const [initKey, stepKey] = random.split(random.key(options.seed ?? 0));
-  let at = await beginning(options, initKey);
+  const keeping = checkpoint && (await import("./keeping.ts"));
+  const start = startOf(options, initKey);
+  let at = keeping ? await keeping.beginning(options, start) : start;
+  if (at === start) await realize([at.params, at.state]);
   const isOver = (): boolean => at.step >= steps || at.best.since >= (judging?.patience ?? Infinity);
   if (isOver()) {
     run.last = await endAgain(options, at, stepKey);
@@ -76,26 +76,23 @@ async function* runOf<P, B, A extends { readonly loss: Tensor }, S>(
     spent = made;
     const following = step + 1 < steps ? prepareMeanwhile(options, trained, step + 1, stepKey) : prepared;
     const [loss, gradientNorm, next] = await Promise.all([lossTensor.item(), normTensor?.item(), following, work]);
-    if (!Number.isFinite(loss)) throw await nonFinite(options, `the loss of step ${step} is ${loss}`);
+    if (!Number.isFinite(loss)) {
+      const what = `the loss of step ${step} is ${loss}`;
+      throw keeping ? await keeping.astray(checkpoint!.dir, what) : nonFinite(what);
+    }
     prepared = next;
     const evaluation = await evaluateIfDue(options, trained, step + 1);
     const best = bestAfter(options, at.best, evaluation, step + 1);
     at = { ...trained, step: step + 1, loss, best };
     const report = { step, loss, aux, ...modelOf(trained), ...optional({ gradientNorm, evaluation }) };
-    if (checkpoint) await note(options, report, checkpoint.dir);
-    if (checkpoint && (isDue(checkpoint, at.step, steps) || best.step === at.step || isOver()))
-      saved = await save(options, at);
+    await keeping?.note(options, report);
+    if (keeping && (isDue(checkpoint, at.step, steps) || best.step === at.step || isOver()))
+      saved = await keeping.save(options, at);
     run.last = report;
     yield report;
   }
-  if (checkpoint && at.step > first && saved !== at.step) await save(options, at);
+  if (keeping && at.step > first && saved !== at.step) await keeping.save(options, at);
 }
-
-/** Without what is undefined. */
-const optional = <T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: NonNullable<T[K]>;
-  };
 
 const modelOf = <P, S>({ params, average }: Trained<P, S>): Pick<Trained<P, S>, "params" | "average"> => ({
   params,
@@ -131,25 +128,4 @@ async function evaluateIfDue<P, B, A extends { readonly loss: Tensor }, S>(
 ): Promise<Evaluation | undefined> {
   if (!how || !isDue(how, done, steps)) return undefined;
   return evaluate({ model, params: average, data: how.data, batches: how.batches });
-}
-
-const toldOf = aboutTimes(200);
-
-/** Adds a step to the run's log. */
-async function note<P, B, A extends { readonly loss: Tensor }, S>(
-  { optimizer, steps }: TrainOptions<P, B, A, S>,
-  { step, loss, aux, gradientNorm, evaluation }: Report<P, A>,
-  dir: string,
-): Promise<void> {
-  const [scalars, routing] = await Promise.all([
-    scalarsOf(aux),
-    toldOf(step + 1, steps) ? routingStatistics(aux) : undefined,
-  ]);
-  const learningRate = optimizer.learningRate?.(step);
-  await metricsLog.note(dir, {
-    step: step + 1,
-    time: Date.now(),
-    scalars: { ...scalars, loss },
-    ...optional({ learningRate, gradientNorm, evaluation, routing }),
-  });
 }

@@ -7,6 +7,7 @@ import {
   flag,
   fraction,
   positiveInteger,
+  positiveNumber,
   requireOptions,
   type Rule,
   wholeNumber,
@@ -60,7 +61,7 @@ export function checkTrain<P, B, A extends { readonly loss: Tensor }, S>(options
     steps: positiveInteger,
     seed: wholeNumber,
     accumulate: positiveInteger,
-    clip: aboveZero,
+    clip: positiveNumber,
     ema: fraction,
     evaluate: anObject,
     checkpoint: anObject,
@@ -93,5 +94,4 @@ const aModel: Rule = {
     aFunction.holds((value as { init: unknown }).init) &&
     aFunction.holds((value as { loss: unknown }).loss),
 };
-export const aboveZero: Rule = { must: "a number above 0", holds: (value) => typeof value === "number" && value > 0 };
 const aPath: Rule = { must: "a path", holds: (value) => typeof value === "string" && value !== "" };

@@ -2,10 +2,10 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import chromium from "@sparticuz/chromium";
 import { run } from "@switchyard/moe/node";
-import { chromium as playwright, type Browser } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { startBrowser } from "../report/chromium.ts";
 
 const home = process.cwd();
 let dir: string;
@@ -77,16 +77,7 @@ describe("the page", () => {
   beforeAll(async () => {
     file = join(dir, "page.html");
     expect((await switchyard("explain", "--html", file)).code).toBe(0);
-    browser = await playwright.launch({
-      executablePath: await chromium.executablePath(),
-      args: [
-        "--no-sandbox",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-      ],
-    });
+    browser = await startBrowser();
   }, 60_000);
   afterAll(() => browser.close());
 

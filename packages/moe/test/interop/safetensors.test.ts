@@ -218,7 +218,7 @@ describe("safetensors", () => {
     const { sound, refused, slowest } = await fuzz(inputs, 1);
     expect(sound + refused).toBe(inputs);
     expect(Math.min(sound, refused)).toBeGreaterThan(inputs / 10); // neither side is idle
-    expect(slowest).toBeLessThan(1000);
+    expect(slowest).toBeLessThan(10_000);
   });
 
   test.each<[string, Uint8Array, RegExp]>([

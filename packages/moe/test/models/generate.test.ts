@@ -106,6 +106,17 @@ describe("generate", () => {
   });
 });
 
+test("at temperature 0, the same text comes on every device", async () => {
+  const texts: number[][] = [];
+  for (const device of ["cpu", "wasm"] as const) {
+    await init(device);
+    const options = { prompt: [1, 2, 3], maxTokens: 20, temperature: 0 };
+    texts.push(await Array.fromAsync(generate(model, model.init(random.key(8)), options)));
+  }
+  await init("cpu");
+  expect(texts[1]).toEqual(texts[0]);
+});
+
 describe("generateBatch", () => {
   const prompts = [[1, 2, 3, 4], [5], [6, 0]];
   const columns = async (options: object) => {

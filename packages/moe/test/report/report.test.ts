@@ -18,7 +18,6 @@ const ids = Int32Array.from({ length: 300 }, (_, i) => (i * i) % 11);
 const model = transformer({ vocab: 11, dim: 8, layers: 2, heads: 2, hidden: 8, context: 6, moe: { experts: 4, k: 2 } });
 
 const look: CloseLook = {
-  diagnosis: [],
   entropies: { unigram: 2.3, bigram: 2.1 },
   passage: {
     tokens: Array.from("a<b>&c"),
@@ -34,6 +33,15 @@ const look: CloseLook = {
   ],
   kernels: [{ name: "matmul", calls: 3, ms: 2, bytes: 1, flops: 5e6 }],
   device: "wasm",
+  diagnosis: [
+    {
+      ailment: "dead experts",
+      layer: 1,
+      severity: "warning",
+      says: "2 of 4 experts get nothing",
+      remedy: "add a loss",
+    },
+  ],
 };
 
 beforeAll(async () => {
@@ -81,7 +89,7 @@ const captions = (page: Page) => page.locator("figcaption").allTextContents();
 
 describe("a report", () => {
   test("opens from the disk with no network, and every figure is drawn", async () => {
-    const { page, trouble } = await open(await report(runs.slice(0, 1), { looks: new Map([[runs[0], look]]) }));
+    const { page, trouble } = await open(await report(runs[0], { looks: new Map([[runs[0], look]]) }));
     const sizes = await page
       .locator("figure svg")
       .evaluateAll((drawn) => drawn.map((svg) => svg.getBoundingClientRect()));
@@ -99,7 +107,7 @@ describe("a report", () => {
   });
 
   test("a curve goes through the points of the log", async () => {
-    const { page } = await open(await report(runs.slice(0, 1)));
+    const { page } = await open(await report(runs[0]));
     const path = await page
       .locator("figure")
       .filter({ hasText: "Learning rate." })
@@ -110,7 +118,7 @@ describe("a report", () => {
   });
 
   test("shows the passage of the layer that is chosen, in a colour for each expert", async () => {
-    const { page } = await open(await report(runs.slice(0, 1), { looks: new Map([[runs[0], look]]) }));
+    const { page } = await open(await report(runs[0], { looks: new Map([[runs[0], look]]) }));
     const shown = page.locator(".passage:visible");
     expect(await shown.textContent()).toBe("a<b>&c");
     const colors = () =>
@@ -123,7 +131,7 @@ describe("a report", () => {
   });
 
   test("follows the reader's light or dark", async () => {
-    const html = await report(runs.slice(0, 1));
+    const html = await report(runs[0]);
     const [light, dark] = await Promise.all(
       (["light", "dark"] as const).map(async (colorScheme) => {
         const { page } = await open(html, { colorScheme });
@@ -141,6 +149,14 @@ describe("a report", () => {
     await page.context().close();
   });
 
+  test("says what stands out, what is wrong first, and what to do", async () => {
+    const { page } = await open(await report(runs[0], { looks: new Map([[runs[0], look]]) }));
+    const found = page.locator("ul.findings li");
+    expect(await found.first().getAttribute("class")).toBe("warns");
+    expect(await found.allTextContents()).toContain("dead experts in layer 1: 2 of 4 experts get nothing. Add a loss.");
+    await page.context().close();
+  });
+
   test("lays several runs over each other, with a table side by side", async () => {
     const { page, trouble } = await open(await report(runs));
     expect(await page.locator("h1").textContent()).toBe("Runs first, second");
@@ -153,7 +169,7 @@ describe("a report", () => {
   });
 
   test("what models write is text, whatever it looks like", async () => {
-    const { page, trouble } = await open(await report(runs.slice(0, 1)));
+    const { page, trouble } = await open(await report(runs[0]));
     expect(await page.locator("td.text").first().textContent()).toBe("<i></script><b>");
     expect(trouble).toEqual([]);
     await page.context().close();

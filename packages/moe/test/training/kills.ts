@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { metricsLog } from "../../src/training/runLog.ts";
+import { metricsLog, samplesLog } from "../../src/training/runLog.ts";
 
 const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 const text = "It was the best of times, it was the worst of times. ".repeat(12);
@@ -42,14 +42,14 @@ function start(dir: string, args: readonly string[]) {
   return { child, begun, ended, errors: () => errors };
 }
 
-/** What a run leaves: all it noted but the time of day, and the last model and training state to the byte. */
+/** What a run leaves: all it noted but the time of day, what it wrote, and the last model and training state to the byte. */
 async function remains(dir: string, run: string) {
   const at = join(dir, "runs", run);
   const records = (await metricsLog.read(at)).map((record) => ({ ...record, time: 0 }));
   const bytes = await Promise.all(
     ["model", "training"].map((part) => readFile(join(at, `step-${steps}`, `${part}.safetensors`))),
   );
-  return JSON.stringify(records) + bytes.map((b) => b.toString("base64")).join();
+  return JSON.stringify([records, await samplesLog.read(at)]) + bytes.map((b) => b.toString("base64")).join();
 }
 
 export interface KillOutcome {

@@ -1,7 +1,7 @@
 import type { Backend } from "../backend/backend.ts";
 import { ConfigError, DeviceError } from "../errors.ts";
 import { checkOptions, flag, wholeNumber } from "../options.ts";
-import { setDebugLines } from "../provenance.ts";
+import { honourSourceMaps, setDebugLines } from "../provenance.ts";
 import { checkDevice, type DeviceName, type DType } from "../types.ts";
 import { ledgerOf } from "./memory.ts";
 
@@ -73,7 +73,8 @@ function start(name: DeviceName, options: InitOptions): Promise<Backend> {
   }
   if (options.debug) setDebugLines(true);
   live.delete(name);
-  const backend = broken ? broken.shutdown().then(() => starters[name](options)) : starters[name](options);
+  const prepared = Promise.all([broken?.shutdown(), options.debug && honourSourceMaps()]);
+  const backend = broken || options.debug ? prepared.then(() => starters[name](options)) : starters[name](options);
   started.set(name, { options: wanted, backend });
   backend.then(
     (ready) => void (started.get(name)?.backend === backend && live.set(name, ready)),

@@ -1,5 +1,6 @@
 import type { LedgerEntry, LedgerPart, PathClass } from "@switchyard/autograd";
-import { escaped, number, percent, termName } from "./html.ts";
+import { markup, type Html } from "../../report/markup.ts";
+import { number, percent, termName } from "./words.ts";
 
 const className = ({ term, marks, nonlinear }: PathClass): string =>
   [
@@ -10,61 +11,57 @@ const className = ({ term, marks, nonlinear }: PathClass): string =>
   ].join(" ");
 
 /** One bar for each part of a gradient: how long its norm is, and what share of the total it makes. */
-export function bars({ parts }: LedgerEntry, terms: readonly string[]): string {
+export function bars({ parts }: LedgerEntry, terms: readonly string[]): Html {
   const largest = Math.max(...parts.map(({ norm }) => norm), Number.MIN_VALUE);
   const rows = parts.map(
-    (part) => `<tr>
-      <th>${escaped(className(part.class))}</th>
+    (part) => markup`<tr>
+      <th>${className(part.class)}</th>
       <td class="bar"><i class="term${terms.indexOf(part.class.term ?? "")}" style="width:${((100 * part.norm) / largest).toFixed(1)}%"></i></td>
       <td>${number(part.norm)}</td><td>${percent(part.share)}</td><td>${part.cosine.toFixed(2)}</td>
     </tr>`,
   );
-  return `<table class="bars"><thead><tr><th></th><th></th><td>norm</td><td>share</td><td>cosine</td></tr></thead>${rows.join("")}</table>`;
+  return markup`<table class="bars"><thead><tr><th></th><th></th><td>norm</td><td>share</td><td>cosine</td></tr></thead>${rows}</table>`;
 }
 
 /** Parameters by how little is left of their parts, least first. */
-export function cancellations(entries: readonly LedgerEntry[], terms: readonly string[]): string {
+export function cancellations(entries: readonly LedgerEntry[], terms: readonly string[]): Html {
   const worst = entries.filter(({ norm }) => norm > 0).toSorted((a, b) => a.left - b.left);
   const rows = worst.slice(0, 8).map(
-    ({ where, left, parts, norm }) => `<tr>
-      <th><code>${escaped(where)}</code></th>
+    ({ where, left, parts, norm }) => markup`<tr>
+      <th><code>${where}</code></th>
       <td class="stack">${stack(parts, terms)}</td>
       <td>${number(norm)}</td><td>${percent(left)}</td>
     </tr>`,
   );
-  return `<table class="bars"><thead><tr><th></th><th></th><td>norm</td><td>left</td></tr></thead>${rows.join("")}</table>
+  return markup`<table class="bars"><thead><tr><th></th><th></th><td>norm</td><td>left</td></tr></thead>${rows}</table>
   <p class="note">Left is the norm of the whole over the sum of the norms of its parts: 100% where all pull one way, little where they pull against each other.</p>`;
 }
 
-function stack(parts: readonly LedgerPart[], terms: readonly string[]): string {
+function stack(parts: readonly LedgerPart[], terms: readonly string[]): Html[] {
   const whole = parts.reduce((sum, { norm }) => sum + norm, 0);
-  return parts
-    .map(({ norm, class: cls }) => {
-      const title = escaped(`${className(cls)}: ${number(norm)}`);
-      return `<i class="term${terms.indexOf(cls.term ?? "")}" style="width:${((100 * norm) / whole).toFixed(1)}%" title="${title}"></i>`;
-    })
-    .join("");
+  return parts.map(({ norm, class: cls }) => {
+    const title = `${className(cls)}: ${number(norm)}`;
+    return markup`<i class="term${terms.indexOf(cls.term ?? "")}" style="width:${((100 * norm) / whole).toFixed(1)}%" title="${title}"></i>`;
+  });
 }
 
 /** The steps of the strongest path, the loss first. */
-export function stepTable({ steps }: LedgerEntry): string {
+export function stepTable({ steps }: LedgerEntry): Html {
   const largest = Math.max(...steps.map(({ norm = 0 }) => norm), Number.MIN_VALUE);
   const rows = steps.map(
-    ({ op, scope, norm = 0, min = 0, max = 0, cosine = 0 }) => `<tr>
-      <th>${escaped(op)}</th><td class="scope">${escaped(scope)}</td>
+    ({ op, scope, norm = 0, min = 0, max = 0, cosine = 0 }) => markup`<tr>
+      <th>${op}</th><td class="scope">${scope}</td>
       <td class="bar"><i style="width:${(100 * Math.sqrt(norm / largest)).toFixed(1)}%"></i></td>
       <td>${number(norm)}</td><td>${number(min)}</td><td>${number(max)}</td><td>${cosine.toFixed(2)}</td>
     </tr>`,
   );
-  return `<details><summary>${steps.length} steps from the loss to the parameter</summary><table class="bars steps">
-    <thead><tr><th></th><td class="scope">scope</td><th></th><td>norm</td><td>min</td><td>max</td><td>cosine</td></tr></thead>${rows.join("")}</table></details>`;
+  return markup`<details><summary>${steps.length} steps from the loss to the parameter</summary><table class="bars steps">
+    <thead><tr><th></th><td class="scope">scope</td><th></th><td>norm</td><td>min</td><td>max</td><td>cosine</td></tr></thead>${rows}</table></details>`;
 }
 
 /** Why elements are exactly zero. */
-export const zeroList = ({ why = [] }: LedgerEntry): string =>
-  `<ul>${why
-    .map(({ reason, detail, at, elements, class: cls }) => {
-      const whose = cls ? ` of ${escaped(className(cls))}` : "";
-      return `<li><b>${escaped(reason)}</b>${whose}: ${elements} elements. ${escaped(detail)}${at ? `, ${escaped(at)}` : ""}.</li>`;
-    })
-    .join("")}</ul>`;
+export const zeroList = ({ why = [] }: LedgerEntry): Html =>
+  markup`<ul>${why.map(({ reason, detail, at, elements, class: cls }) => {
+    const whose = cls ? ` of ${className(cls)}` : "";
+    return markup`<li><b>${reason}</b>${whose}: ${elements} elements. ${detail}${at ? `, ${at}` : ""}.</li>`;
+  })}</ul>`;

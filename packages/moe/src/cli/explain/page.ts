@@ -4,7 +4,8 @@ import type { Explained } from "../explain.ts";
 import { bars, cancellations, stepTable, zeroList } from "./blocks.ts";
 import { elementIds, pageDot } from "./dot.ts";
 import { heatmap } from "./heatmap.ts";
-import { escaped, number } from "./html.ts";
+import { markup, raw } from "../../report/markup.ts";
+import { number } from "./words.ts";
 import { script } from "./script.ts";
 import { style } from "./style.ts";
 
@@ -25,16 +26,16 @@ export async function explanationPage(found: Explained): Promise<string> {
   const terms = termsOf(entries, ledger.graph);
   const router = routerOf(param, routers);
   const tokens = text.reduce((sum, sequence) => sum + Array.from(sequence).length, 0);
-  return `<!doctype html>
+  return markup`<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>What moves ${escaped(param)}</title>
-<style>${style}</style>
+<title>What moves ${param}</title>
+<style>${raw(style)}</style>
 <header>
   <p class="over">Switchyard · gradient ledger</p>
-  <h1>What moves <code>${escaped(param)}</code></h1>
-  <p class="meta">${escaped(run)} on ${device} · loss ${number(ledger.loss)} · ${tokens} tokens · gradient norm ${number(entry.norm)}</p>
+  <h1>What moves <code>${param}</code></h1>
+  <p class="meta">${run} on ${device} · loss ${number(ledger.loss)} · ${tokens} tokens · gradient norm ${number(entry.norm)}</p>
 </header>
 <main>
   <section class="half"><h2>Whose gradient it is</h2>${bars(entry, terms)}</section>
@@ -42,16 +43,16 @@ export async function explanationPage(found: Explained): Promise<string> {
   <section><h2>How it flows</h2>
     <p class="note">From the loss down to the parameters. The width of an edge is the logarithm of what flows along it, over four decades; its colour is that of the
     term that gives the most. Click a parameter to light its paths.</p>
-    <div class="graph">${await graphSvg(ledger.graph, terms)}</div>
+    <div class="graph">${raw(await graphSvg(ledger.graph, terms))}</div>
   </section>
-  ${router ? `<section><h2>Token by expert, at the logits of ${escaped(router.router)}</h2>${heatmap(router, text)}</section>` : ""}
+  ${router && markup`<section><h2>Token by expert, at the logits of ${router.router}</h2>${heatmap(router, text)}</section>`}
   <section><h2>The strongest path, step by step</h2>${stepTable(entry)}</section>
-  ${entry.why ? `<section><h2>Why some of it is exactly zero</h2>${zeroList(entry)}</section>` : ""}
+  ${entry.why && markup`<section><h2>Why some of it is exactly zero</h2>${zeroList(entry)}</section>`}
 </main>
-<script type="application/json" id="graph">${graphData(ledger.graph)}</script>
-<script>${script}</script>
+<script type="application/json" id="graph">${raw(graphData(ledger.graph))}</script>
+<script>${raw(script)}</script>
 </html>
-`;
+`.html;
 }
 
 /** The router of the layer that a parameter is in, or the last. */

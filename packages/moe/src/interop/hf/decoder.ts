@@ -1,10 +1,9 @@
 import { ConfigError } from "@switchyard/tensor";
-import { flag, nonNegative, positiveInteger } from "@switchyard/tensor/graph";
+import { flag, nonNegative, positiveInteger, positiveNumber } from "@switchyard/tensor/graph";
 import { transformer, type Transformer, type TransformerParams } from "../../models/transformer.ts";
 import type { LogitRouting } from "../../routing/routing.ts";
 import type { GateParams } from "../../routing/gate.ts";
 import { softmaxTopK } from "../../routing/softmaxTopK.ts";
-import { aboveZero } from "../../training/trainOptions.ts";
 import type { Binding } from "./bindings.ts";
 import { configReader, type HfConfig } from "./config.ts";
 
@@ -79,7 +78,7 @@ const isFamily = (name: string): name is FamilyName => Object.hasOwn(families, n
 export function familyOf({ model_type: name }: HfConfig, source: string): FamilyName {
   if (isFamily(name)) return name;
   throw new ConfigError(
-    `${source}: the model_type "${name}" is not built here; ${Object.keys(families).join(", ")} are`,
+    `${source}: the model_type "${name}" is not built here; ${Object.keys(families).join(", ")} are, and switch_transformers by importSwitch`,
   );
 }
 
@@ -112,7 +111,11 @@ export function sizesOf(config: HfConfig, source: string): DecoderSizes {
     k: size("num_experts_per_tok"),
     renormalize: family.renormalize(config, source),
     // Before transformers 5 the base stood by itself.
-    rope: configReader({ rope_theta: rope?.rope_theta, ...config }, source).get("rope_theta", aboveZero, family.rope),
+    rope: configReader({ rope_theta: rope?.rope_theta, ...config }, source).get(
+      "rope_theta",
+      positiveNumber,
+      family.rope,
+    ),
     normEps: get("rms_norm_eps", nonNegative, 1e-5),
     tie: get("tie_word_embeddings", flag, false),
   };

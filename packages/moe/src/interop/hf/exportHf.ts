@@ -1,18 +1,20 @@
 import { ConfigError, type Tensor } from "@switchyard/tensor";
 import { treeLeaves, treePaths } from "@switchyard/autograd";
 import { describe, oneOf, positiveInteger, checkOptions, sameShape } from "@switchyard/tensor/graph";
+import type { SwitchTransformerParams } from "../../models/switchTransformer.ts";
 import type { FloatFormat } from "../elementTypes.ts";
 import { onHost, type HostTensor } from "../safetensors.ts";
 import { encodeShards } from "../shards.ts";
 import { scattered, shapeOf, type Binding } from "./bindings.ts";
 import { configText, type HfConfig } from "./config.ts";
 import { decoderBindings, familyOf, sizesOf, type HfParams } from "./decoder.ts";
+import { switchBindings, switchSizes, switchType } from "./switch.ts";
 import type { HfTokenizer } from "./tokenizer.ts";
 import * as files from "#files";
 
 export interface ExportableHf {
-  readonly params: HfParams;
-  /** `importHf`'s, or `hfConfig`'s. */
+  readonly params: HfParams | SwitchTransformerParams;
+  /** That of `importHf` or `importSwitch`, or of `hfConfig`. */
   readonly config: HfConfig;
   readonly tokenizer?: Pick<HfTokenizer, "files">;
 }
@@ -35,7 +37,7 @@ export async function exportHf(dir: string, exported: ExportableHf, options: Exp
   const { floats = "F32", shardBytes = 5e9 } = options;
   const { params, config, tokenizer } = exported;
   await checkTarget(dir);
-  const bindings = decoderBindings(familyOf(config, "exportHf"), sizesOf(config, "exportHf"));
+  const bindings = bindingsOf(config);
   const host = await onHost(boundTensors(params, bindings));
   const tensors = new Map<string, HostTensor>(
     bindings.flatMap((binding) => scattered(binding, host.get(binding.path)!)),
@@ -52,6 +54,11 @@ export async function exportHf(dir: string, exported: ExportableHf, options: Exp
   );
 }
 
+const bindingsOf = (config: HfConfig): Binding[] =>
+  config.model_type === switchType
+    ? switchBindings(switchSizes(config, "exportHf"))
+    : decoderBindings(familyOf(config, "exportHf"), sizesOf(config, "exportHf"));
+
 async function checkTarget(dir: string): Promise<void> {
   const names = await files.listDirectory(dir);
   if (names.length > 0 && !names.includes("config.json"))
@@ -59,7 +66,7 @@ async function checkTarget(dir: string): Promise<void> {
 }
 
 /** The parameters by path, all of them and no others than the bindings ask for. */
-function boundTensors(params: HfParams, bindings: readonly Binding[]): [string, Tensor][] {
+function boundTensors(params: ExportableHf["params"], bindings: readonly Binding[]): [string, Tensor][] {
   const leaves = treeLeaves(params);
   const named = new Map(treePaths(params).map((path, i) => [path, leaves[i]]));
   for (const binding of bindings) {

@@ -1,16 +1,31 @@
-import { DeviceError, defaultDevice, FormatError, random, tensor, type Tensor } from "@switchyard/tensor";
+import {
+  ConfigError,
+  DeviceError,
+  defaultDevice,
+  FormatError,
+  random,
+  tensor,
+  type Key,
+  type Tensor,
+} from "@switchyard/tensor";
 import { treeFlatten, treePaths, treeUnflatten } from "@switchyard/autograd";
 import { sizeOf } from "@switchyard/tensor/graph";
+import {
+  switchTransformer,
+  type SwitchTransformer,
+  type SwitchTransformerParams,
+} from "../../models/switchTransformer.ts";
 import { openShards } from "../shards.ts";
 import { checkSources, gathered, shapeOf, type Binding } from "./bindings.ts";
 import type { HfConfig } from "./config.ts";
 import { decoderBindings, decoderOf, familyOf, sizesOf, type HfModel, type HfParams } from "./decoder.ts";
+import { switchBindings, switchSizes, switchType } from "./switch.ts";
 import { loadTokenizer, type HfTokenizer } from "./tokenizer.ts";
 import * as files from "#files";
 
-export interface ImportedHf {
-  readonly model: HfModel;
-  readonly params: HfParams;
+export interface ImportedHf<M = HfModel, P = HfParams> {
+  readonly model: M;
+  readonly params: P;
   /** Fails when it is used, if the directory has none. */
   readonly tokenizer: HfTokenizer;
   /** `config.json`, as it was read. */
@@ -25,26 +40,40 @@ export interface ImportedHf {
  * @throws {DeviceError} before any tensor is read, if they cannot fit on the default device.
  */
 export async function importHf(dir: string): Promise<ImportedHf> {
-  const path = files.joinPath(dir, "config.json");
-  const config = await readConfig(path);
+  const { config, path } = await readConfig(dir);
   const name = familyOf(config, path);
   const sizes = sizesOf(config, path);
-  const bindings = decoderBindings(name, sizes);
-  checkRoom(bindings, dir);
-  const model = decoderOf(name, sizes);
-  return {
-    model,
-    params: await readParams(dir, bindings, model.init(random.key(0))),
-    tokenizer: await loadTokenizer(dir),
-    config,
-  };
+  return imported(dir, config, decoderOf(name, sizes), decoderBindings(name, sizes));
 }
 
-async function readConfig(path: string): Promise<HfConfig> {
+/** The same for a Switch Transformer, whose model is an encoder and a decoder. */
+export async function importSwitch(dir: string): Promise<ImportedHf<SwitchTransformer, SwitchTransformerParams>> {
+  const { config, path } = await readConfig(dir);
+  if (config.model_type !== switchType)
+    throw new ConfigError(
+      `${path}: the model_type is "${config.model_type}"; importHf reads others than ${switchType}`,
+    );
+  const sizes = switchSizes(config, path);
+  return imported(dir, config, switchTransformer(sizes), switchBindings(sizes));
+}
+
+async function imported<P, M extends { init(key: Key): P }>(
+  dir: string,
+  config: HfConfig,
+  model: M,
+  bindings: readonly Binding[],
+): Promise<ImportedHf<M, P>> {
+  checkRoom(bindings, dir);
+  const params = await readParams(dir, bindings, model.init(random.key(0)));
+  return { model, params, tokenizer: await loadTokenizer(dir), config };
+}
+
+async function readConfig(dir: string): Promise<{ config: HfConfig; path: string }> {
+  const path = files.joinPath(dir, "config.json");
   const text = new TextDecoder().decode(await files.readBytes(path));
   try {
     const config = JSON.parse(text) as HfConfig | null;
-    if (typeof config?.model_type === "string") return config;
+    if (typeof config?.model_type === "string") return { config, path };
   } catch {
     // No JSON: as little a config as JSON of another kind.
   }

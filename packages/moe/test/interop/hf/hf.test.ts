@@ -4,9 +4,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { ConfigError, DeviceError, FormatError, init, random, tensor } from "@switchyard/tensor";
-import { exportHf, generate, hfConfig, importHf, loadSafetensors, transformer } from "@switchyard/moe";
+import { arange, ConfigError, DeviceError, FormatError, init, random, tensor } from "@switchyard/tensor";
+import { adam } from "@switchyard/autograd";
+import {
+  exportHf,
+  generate,
+  hfConfig,
+  importHf,
+  importSwitch,
+  loadSafetensors,
+  switchTransformer,
+  train,
+  transformer,
+} from "@switchyard/moe";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { relativeBias } from "../../../src/models/relativeBias.ts";
 
 const here = fileURLToPath(new URL("./", import.meta.url));
 /** A Python that has transformers, if there is one: SWITCHYARD_PYTHON, or python3. */
@@ -59,7 +71,7 @@ describe.each(["mixtral", "olmoe"])("a model of %s", (name) => {
   });
 
   test.runIf(hasTransformers)(
-    "exported, is opened by transformers and has there the logits that it has here",
+    "exported, is opened by transformers, where Python has it, and has there the logits that it has here",
     async () => {
       const from = await importHf(join(here, name));
       // Other weights than the file's, so that nothing but the exported file can be right.
@@ -72,6 +84,113 @@ describe.each(["mixtral", "olmoe"])("a model of %s", (name) => {
     },
     120_000,
   );
+});
+
+describe("a Switch Transformer", () => {
+  const at = join(here, "switch");
+
+  /** The largest difference between logits here and there, and what is allowed. */
+  async function expectSwitchLogits(from: string, wanted: number[]): Promise<void> {
+    const { model, params } = await importSwitch(from);
+    const ids = await json<{ input_ids: number[][]; decoder_input_ids: number[][] }>(from, "tokens.json");
+    const pair = {
+      inputs: tensor(ids.input_ids, { dtype: "i32" }),
+      decoded: tensor(ids.decoder_input_ids, { dtype: "i32" }),
+    };
+    const { logits, routings } = model.apply(params, pair);
+    const computed = [...(await logits.data())];
+    expect(computed.length).toBe(wanted.length);
+    expect(Math.max(...computed.map((x, i) => Math.abs(x - wanted[i])))).toBeLessThan(1e-4);
+    expect(routings.length).toBe(2);
+  }
+
+  test("has the logits here that it has in transformers, where experts have no room for all", async () => {
+    await expectSwitchLogits(at, flat(await json(at, "logits.json")));
+    const { model, params } = await importSwitch(at);
+    const ids = await json<{ input_ids: number[][]; decoder_input_ids: number[][] }>(at, "tokens.json");
+    const pair = {
+      inputs: tensor(ids.input_ids, { dtype: "i32" }),
+      decoded: tensor(ids.decoder_input_ids, { dtype: "i32" }),
+    };
+    const { routings } = model.apply(params, pair);
+    expect(await routings[0].dropped.any().item()).toBeTruthy(); // else the comparison says nothing about capacity
+  });
+
+  test("exported again, is the same file, tensor by tensor; importHf says who reads it", async () => {
+    await exportHf(join(dir, "a"), await importSwitch(at));
+    expect(await loadAll(join(dir, "a"))).toEqual(await loadAll(at));
+    await expect(importHf(at)).rejects.toThrow(/switch_transformers by importSwitch/);
+    await expect(importSwitch(join(here, "olmoe"))).rejects.toThrow(/"olmoe"; importHf reads others/);
+  });
+
+  test("learns to copy a sequence", async () => {
+    const options = switchSizesForCopying();
+    const model = switchTransformer(options);
+    const data = (step: number) => {
+      const inputs = random.randint(random.fold(random.key(1), step), [16, 4], { min: 1, max: 8 });
+      return {
+        inputs,
+        decoded: inputs
+          .pad([
+            [0, 0],
+            [1, 0],
+          ])
+          .slice([], [0, 4]),
+        targets: inputs,
+      };
+    };
+    const losses: number[] = [];
+    for await (const { loss } of train({ model, data, optimizer: adam({ learningRate: 1e-2 }), steps: 150 }))
+      losses.push(loss);
+    expect(losses.at(-1)!).toBeLessThan(0.5 * losses[0]);
+  });
+
+  test.runIf(hasTransformers)(
+    "exported, is opened by transformers, where Python has it, and has there the logits that it has here",
+    async () => {
+      const from = await importSwitch(at);
+      const params = from.model.init(random.key(3));
+      const out = join(dir, "a");
+      await exportHf(out, { ...from, params });
+      await cp(join(at, "tokens.json"), join(out, "tokens.json"));
+      const { stdout } = await promisify(execFile)(python, [join(here, "models.py"), "logits", out]);
+      await expectSwitchLogits(out, flat(JSON.parse(stdout)));
+    },
+    120_000,
+  );
+});
+
+const switchSizesForCopying = () => ({
+  vocab: 8,
+  dim: 16,
+  heads: 2,
+  headDim: 8,
+  hidden: 32,
+  experts: 2,
+  capacity: 4,
+  encoderLayers: 1,
+  decoderLayers: 2,
+  encoderSparseEvery: 1,
+  decoderSparseEvery: 2,
+  buckets: 8,
+  maxDistance: 8,
+  normEps: 1e-6,
+  jitter: 0,
+  tie: false,
+});
+
+test("distances fall into the buckets of T5 as transformers has them", async () => {
+  // Its `_relative_position_bucket` for offsets -200 to 200, 32 buckets, 128 the farthest: both ways, and one.
+  const wanted = await json<{ both: number[]; one: number[] }>(here, "switch", "buckets.json");
+  for (const [name, bidirectional] of [
+    ["both", true],
+    ["one", false],
+  ] as const) {
+    const table = arange(32).reshape([32, 1]); // of one head: the bucket itself
+    const bias = relativeBias(table, 201, 401, { buckets: 32, maxDistance: 128, bidirectional });
+    const row = await bias.slice(0, 200).data(); // of the last query: offsets -200 to 200
+    expect([...row]).toEqual(wanted[name]);
+  }
 });
 
 /** Shape and elements of each tensor of a file, by name. */

@@ -64,6 +64,11 @@ def make(out):
         tokens = inputs(model)
         write(out / name / "tokens.json", tokens)
         write(out / name / "logits.json", rounded(logits(model, tokens)))
+    from transformers.models.switch_transformers.modeling_switch_transformers import SwitchTransformersAttention as A
+
+    offsets = torch.arange(-200, 201)
+    both, one = (A._relative_position_bucket(offsets, bidirectional=b).tolist() for b in (True, False))
+    write(out / "switch" / "buckets.json", {"both": both, "one": one})
     t = tokenizer()
     t.save(str(out / "olmoe" / "tokenizer.json"))
     texts = ["Call me Ishmael.", "how long, precisely.", "no money  in my purse "]

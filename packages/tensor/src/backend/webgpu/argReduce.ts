@@ -13,7 +13,7 @@ export function lowerArgReduce({ name, attrs, operands, epilogue }: ArgReduce, l
   const rows = sizeOf(x.shape.slice(0, -1));
   if (rows === 0) return [];
   const shader = shaderFor(lowering);
-  const lanes = Math.min(powerAtLeast(Math.ceil(length / 2)), workgroupSize);
+  const lanes = lowering.limits.serial ? 1 : Math.min(powerAtLeast(Math.ceil(length / 2)), workgroupSize);
   const from = shader.read(x.buffer, elementType[x.dtype]);
   const to = shader.write(epilogue.stores[0].buffer, elementType.i32);
   shader.declarations.push(

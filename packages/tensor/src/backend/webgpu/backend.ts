@@ -6,7 +6,7 @@ import type { Plan } from "../../schedule/plan.ts";
 import { createScheduler, type Scheduled } from "../../schedule/schedule.ts";
 import { hostArray, type DType, type TypedArray } from "../../types.ts";
 import type { Allocation, Backend, KernelRun, RunRequest, RunResult } from "../backend.ts";
-import { adapterName, mapForReading, openDevice, usage, type OpenDevice } from "./gpu.ts";
+import { describeAdapter, mapForReading, openDevice, usage, type OpenDevice } from "./gpu.ts";
 import { Order } from "./order.ts";
 import { Pipelines, type Pipeline } from "./pipelines.ts";
 import { Pool, type GpuAllocation } from "./pool.ts";
@@ -43,12 +43,8 @@ class WebgpuBackend implements Backend {
   constructor(open: OpenDevice) {
     this.#open = open;
     this.#device = open.device;
-    const { maxStorageBuffersPerShaderStage, maxBufferSize } = open.device.limits;
-    this.details = {
-      adapter: adapterName(open.adapter),
-      maxBufferSize,
-      storageBuffers: maxStorageBuffersPerShaderStage,
-    };
+    const { maxStorageBuffersPerShaderStage } = open.device.limits;
+    this.details = describeAdapter(open);
     this.#pool = new Pool(open.device, (buffer) => this.#order.add(() => buffer.destroy()));
     this.#pipelines = new Pipelines(open.device);
     this.#schedule = createScheduler({ maxBuffers: Math.min(maxStorageBuffersPerShaderStage, mostBuffers) });
@@ -163,6 +159,7 @@ class WebgpuBackend implements Backend {
       const { maxComputeWorkgroupStorageSize, minUniformBufferOffsetAlignment } = this.#device.limits;
       const program = makeProgram(plan, {
         workgroupBytes: maxComputeWorkgroupStorageSize,
+        serial: this.#open.adapter.info.isFallbackAdapter,
         alignment: minUniformBufferOffsetAlignment,
       });
       const pipelines = program.dispatches.map((dispatch) => this.#pipelines.get(dispatch));

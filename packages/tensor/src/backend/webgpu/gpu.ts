@@ -43,6 +43,8 @@ async function gpu(): Promise<GPU> {
 export interface OpenDevice {
   readonly device: GPUDevice;
   readonly adapter: GPUAdapter;
+  /** Names of the adapters that were there and not chosen. */
+  readonly others: readonly string[];
   /** Ends the device. */
   close(): void;
 }
@@ -59,7 +61,7 @@ const wantedLimits = [
  * @throws {DeviceError} if there is no adapter.
  */
 export async function openDevice(): Promise<OpenDevice> {
-  const adapter = await (await gpu()).requestAdapter({ powerPreference: "high-performance" });
+  const [adapter, ...rest] = await adapters(await gpu());
   if (!adapter) {
     throw new DeviceError("webgpu: no adapter; a driver for Vulkan, Metal or Direct3D 12 is needed, or use wasm");
   }
@@ -75,9 +77,42 @@ export async function openDevice(): Promise<OpenDevice> {
     device.destroy();
     if (--openDevices === 0) nodeGpu = undefined;
   };
-  return { device, adapter, close };
+  const others = new Set(rest.map(adapterName));
+  others.delete(adapterName(adapter));
+  return { device, adapter, others: [...others], close };
+}
+
+/** All adapters that can be asked for, the fastest first; an adapter may answer to several requests. */
+async function adapters(gpu: GPU): Promise<GPUAdapter[]> {
+  const requests: readonly GPURequestAdapterOptions[] = [
+    { powerPreference: "high-performance" },
+    { powerPreference: "low-power" },
+    { forceFallbackAdapter: true },
+  ];
+  const found = await Promise.all(requests.map((request) => gpu.requestAdapter(request)));
+  return found.filter((adapter) => adapter !== null);
 }
 
 /** How an adapter calls itself. */
-export const adapterName = ({ info }: GPUAdapter): string =>
+const adapterName = ({ info }: GPUAdapter): string =>
   [info.vendor, info.architecture, info.device, info.description].filter(Boolean).join(" ");
+
+/** What a list of devices says of the adapter. */
+export function describeAdapter({
+  adapter,
+  device,
+  others,
+}: OpenDevice): Readonly<Record<string, string | number | boolean>> {
+  const { limits } = device;
+  return {
+    adapter: adapterName(adapter),
+    software: adapter.info.isFallbackAdapter,
+    ...(others.length > 0 && { otherAdapters: others.join("; ") }),
+    maxBufferSize: limits.maxBufferSize,
+    maxBindingSize: limits.maxStorageBufferBindingSize,
+    storageBuffers: limits.maxStorageBuffersPerShaderStage,
+    workgroupMemory: limits.maxComputeWorkgroupStorageSize,
+    workgroupInvocations: limits.maxComputeInvocationsPerWorkgroup,
+    features: [...adapter.features].toSorted().join(" "),
+  };
+}

@@ -60,14 +60,13 @@ const library: Readonly<Record<string, string>> = {
   exp_rest: `fn exp_rest(r: f32) -> f32 {
   return fma(r, fma(r, fma(r, fma(r, fma(r, 0.000199004309, 0.00139345345), 0.00833329745), 0.0416664556), 0.166666672), 0.5);
 }`,
-  // exp(x)·exp(extra) for a small correction; the reduction x - n·ln 2 has no rounding in its first step.
+  // exp(x)·exp(extra) for a small correction; the reduction x - n·ln 2 has no rounding in its first step. Beyond the bounds the
+  // result overflows or vanishes by itself: no branches.
   exp_parts: `fn exp_parts(x: f32, extra: f32) -> f32 {
-  if (is_nan(x)) { return x; }
-  if (x > 90.0) { return infinity(); }
-  if (x < -105.0) { return 0.0; }
-  let n = round(x * 1.44269504);
-  let r = fma(n, 2.12194440e-4, fma(n, -0.693359375, x)) + extra;
-  return scale(1.0 + fma(r * r, exp_rest(r), r), i32(n));
+  let bounded = clamp(x, -105.0, 90.0);
+  let n = round(bounded * 1.44269504);
+  let r = fma(n, 2.12194440e-4, fma(n, -0.693359375, bounded)) + extra;
+  return select_f32(is_nan(x), x, scale(1.0 + fma(r * r, exp_rest(r), r), i32(n)));
 }`,
   exp_f32: `fn exp_f32(x: f32) -> f32 { return exp_parts(x, 0.0); }`,
   expm1_f32: `fn expm1_f32(x: f32) -> f32 {

@@ -2,7 +2,7 @@ import type { LoopKernel, Stage } from "../../schedule/plan.ts";
 import { sizeOf } from "../../shape.ts";
 import type { DType } from "../../types.ts";
 import { bodyLines, storeLines, type Site } from "./body.ts";
-import { powerAtLeast, shaderFor, type Lowered, type Lowering } from "./lower.ts";
+import { powerAtLeast, serialSize, shaderFor, type Limits, type Lowered, type Lowering } from "./lower.ts";
 import { workgroupSize, type Dispatch, type Shader } from "./shader.ts";
 import { mergeLoop, splitPosition } from "./space.ts";
 import { combineExpression, fromElement, identityExpression, toElement, valueType } from "./wgsl.ts";
@@ -48,7 +48,8 @@ interface Arrangement {
 const manyInvocations = 2 ** 16;
 
 /** Neighbouring invocations should read neighbouring elements. Depends on shapes alone, so that results repeat bit for bit. */
-function arrange({ outer, row, stages }: LoopKernel): Arrangement {
+function arrange({ outer, row, stages }: LoopKernel, { serial }: Limits): Arrangement {
+  if (serial) return { lanes: 1, columns: serialSize, alongRow: true };
   const points = sizeOf(outer);
   const length = sizeOf(row);
   const views = stages.flatMap((s) =>
@@ -61,8 +62,8 @@ function arrange({ outer, row, stages }: LoopKernel): Arrangement {
   return { lanes, columns: workgroupSize / lanes, alongRow: !down };
 }
 
-/** Fewer workgroups than this leave a GPU idle. */
-const manyGroups = 256;
+/** Fewer workgroups than this leave an adapter idle. */
+const manyGroups = ({ serial }: Limits): number => (serial ? 16 : 256);
 /** The least work of one invocation that a second pass is worth. */
 const leastSteps = 16;
 
@@ -70,10 +71,10 @@ const leastSteps = 16;
 function splitRows(kernel: LoopKernel, lowering: Lowering): RowKernel[] | undefined {
   const [first, ...rest] = kernel.stages;
   if (first.kind !== "reduce" || rest.some((s) => s.kind === "reduce" || s.over === "row")) return undefined;
-  const { lanes, columns } = arrange(kernel);
+  const { lanes, columns } = arrange(kernel, lowering.limits);
   const length = sizeOf(kernel.row);
   const groups = Math.ceil(sizeOf(kernel.outer) / columns);
-  const pieces = Math.min(Math.ceil(manyGroups / groups), Math.floor(length / (lanes * leastSteps)));
+  const pieces = Math.min(Math.ceil(manyGroups(lowering.limits) / groups), Math.floor(length / (lanes * leastSteps)));
   if (pieces < 2) return undefined;
   const { dtype, op } = first;
   const points = sizeOf(kernel.outer);
@@ -105,7 +106,7 @@ interface RowKernel extends LoopKernel {
 function lowerRows(kernel: RowKernel, lowering: Lowering): Dispatch {
   const shader = shaderFor(lowering);
   const { outer, row, stages, pieces } = kernel;
-  const arrangement = arrange(kernel);
+  const arrangement = arrange(kernel, lowering.limits);
   const { lanes, columns, alongRow } = arrangement;
   const points = sizeOf(outer);
   const count = points * (pieces?.count ?? 1);
@@ -144,8 +145,11 @@ function lowerRows(kernel: RowKernel, lowering: Lowering): Dispatch {
     if (stage.kind === "map") lines.push(rowLines(mapLines(shader, stage, site), `k${at}_`).loop);
     else lines.push(foldLines(shader, stage, at, site, rowLines, arrangement));
   });
-  return shader.finish(kernel.name, lines.join("\n"), Math.ceil(count / columns));
+  return shader.finish(kernel.name, lines.join("\n"), Math.ceil(count / columns), lanes * columns);
 }
+
+/** Elements whose sum is a piece, where one invocation folds a row: sums of pieces round less than one long sum. A power of 2. */
+const pieceSteps = 64;
 
 function foldLines(
   shader: Shader,
@@ -157,15 +161,22 @@ function foldLines(
 ): string {
   const { op, dtype, body, value } = stage;
   const total = `r${at}`;
+  const combine = (a: string, b: string): string => combineExpression(op, dtype, a, b);
+  const identity = identityExpression(op, dtype);
+  const [first, inPieces] = arrangement.lanes === 1 ? [`${total}_part`, true] : [total, false];
   const inner = [
     ...bodyLines(shader, body, site),
-    `${total} = ${combineExpression(op, dtype, total, site.prefix + value)};`,
+    `${first} = ${combine(first, site.prefix + value)};`,
+    ...(inPieces
+      ? [`if ((r & ${pieceSteps - 1}u) == 0u) { ${total} = ${combine(total, first)}; ${first} = ${identity}; }`]
+      : []),
   ].join("\n");
   const { loop } = rowLines(inner, `k${at}_`);
-  const combine = (a: string, b: string): string => combineExpression(op, dtype, a, b);
   return [
-    `var ${total}: ${valueType[dtype]} = ${identityExpression(op, dtype)};`,
+    `var ${total}: ${valueType[dtype]} = ${identity};`,
+    ...(inPieces ? [`var ${first}: ${valueType[dtype]} = ${identity};`] : []),
     loop,
+    ...(inPieces ? [`${total} = ${combine(total, first)};`] : []),
     treeLines(total, dtype, combine, arrangement),
   ].join("\n");
 }

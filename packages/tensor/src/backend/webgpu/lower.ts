@@ -1,13 +1,26 @@
 import type { Dispatch } from "./shader.ts";
 import { Shader } from "./shader.ts";
 
+/** What of the adapter kernels are chosen by. */
+export interface Limits {
+  readonly workgroupBytes: number;
+  /**
+   * The adapter is a program on the CPU. It runs the invocations of a workgroup in turn, and at a barrier changes from each to the next; and
+   * few of them fill it. So there a row is the work of one, where elsewhere many share it.
+   */
+  readonly serial: boolean;
+}
+
+/** Invocations of a workgroup on a serial adapter, which meet at no barrier: few, so that there are workgroups for all its threads. */
+export const serialSize = 16;
+
 /** What lowering a kernel may ask for. */
 export interface Lowering {
   /** Which of the plan's buffers stands for this one's memory. */
   readonly canonical: (buffer: number) => number;
   /** Memory for this kernel alone; the number names it as a buffer. */
   readonly scratch: (bytes: number) => number;
-  readonly limits: { readonly workgroupBytes: number };
+  readonly limits: Limits;
 }
 
 export const shaderFor = (lowering: Lowering): Shader => new Shader(lowering.canonical);

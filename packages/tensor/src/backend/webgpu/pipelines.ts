@@ -48,7 +48,7 @@ export class Pipelines {
         (ready) => void (pipeline.ready = ready),
         (error: Error) => {
           pipeline.failure = new DeviceError(
-            `${label}: internal: the kernel does not compile: ${error.message}\n${code}`,
+            `webgpu: internal: the kernel ${label} does not compile: ${error.message}\n${code}`,
           );
         },
       ),

@@ -1,5 +1,6 @@
 import type { RoutineKernel, View } from "../../schedule/plan.ts";
 import type { Shape } from "../../types.ts";
+import { directLines } from "./direct.ts";
 import { bodyLines, storeLines } from "./body.ts";
 import { addressOf, mergeBody, mergeView } from "./space.ts";
 import type { Dispatch, Shader } from "./shader.ts";
@@ -17,6 +18,8 @@ type Epilogue = RoutineKernel["epilogue"];
 export interface Product {
   readonly label: string;
   readonly tile: Tile;
+  /** Whether invocations read what they multiply, without workgroup memory. */
+  readonly direct: boolean;
   readonly prologue: readonly string[];
   readonly lhs: Panel;
   readonly rhs: Panel;
@@ -35,12 +38,28 @@ export interface Finish {
 
 export function productDispatch(
   shader: Shader,
-  { label, tile, prologue, lhs, rhs, workgroups, finish }: Product,
+  { label, tile, direct, prologue, lhs, rhs, workgroups, finish }: Product,
 ): Dispatch {
   const { dtype } = lhs.operand;
-  const invocations = invocationsOf(tile);
-  const { depth } = tile;
+  const accumulators = Array.from({ length: tile.high }, (_, i) =>
+    Array.from({ length: tile.wide / 4 }, (__, j) => `var ${accumulator(i, j)} = vec4<${elementType[dtype]}>();`).join(
+      " ",
+    ),
+  );
   const across = tile.columns / tile.wide;
+  const main = `${prologue.join("\n")}
+let down = local / ${across}u;
+let right = local % ${across}u;
+${accumulators.join("\n")}
+${direct ? directLines(shader, tile, lhs, rhs) : sharedLines(shader, tile, lhs, rhs)}
+${finishLines(shader, tile, finish)}`;
+  return shader.finish(label, main, workgroups, invocationsOf(tile));
+}
+
+/** The inner loop through workgroup memory. */
+function sharedLines(shader: Shader, tile: Tile, lhs: Panel, rhs: Panel): string {
+  const { depth } = tile;
+  const invocations = invocationsOf(tile);
   const left = panelLines(shader, lhs, { name: "lhs_panel", extent: tile.rows, depth, first: "row0", invocations });
   const right = panelLines(shader, rhs, {
     name: "rhs_panel",
@@ -49,17 +68,8 @@ export function productDispatch(
     first: "column0",
     invocations,
   });
-  const accumulators = Array.from({ length: tile.high }, (_, i) =>
-    Array.from({ length: tile.wide / 4 }, (__, j) => `var ${accumulator(i, j)} = vec4<${elementType[dtype]}>();`).join(
-      " ",
-    ),
-  );
-  const main = `${prologue.join("\n")}
-let down = local / ${across}u;
-let right = local % ${across}u;
-${left.declare}
+  return `${left.declare}
 ${right.declare}
-${accumulators.join("\n")}
 var half = 0u;
 var k = k_first;
 let steps = (max(k_limit, k_first) - k_first + ${depth - 1}u) / ${depth}u;
@@ -67,16 +77,14 @@ for (var turn = 0u; turn <= steps; turn++) {
 ${left.load}
 ${right.load}
 if (turn > 0u) {
-${multiplyLines(tile, dtype)}
+${multiplyLines(tile, lhs.operand.dtype)}
 half = 1u - half;
 }
 ${left.store}
 ${right.store}
 workgroupBarrier();
 k += ${depth}u;
-}
-${finishLines(shader, tile, finish)}`;
-  return shader.finish(label, main, workgroups, invocations);
+}`;
 }
 
 function finishLines(shader: Shader, tile: Tile, { shape, epilogue, runs, leading }: Finish): string {

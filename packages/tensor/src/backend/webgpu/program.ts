@@ -1,5 +1,6 @@
 import type { Plan, PlanBuffer } from "../../schedule/plan.ts";
 import type { DType } from "../../types.ts";
+import type { Limits } from "./lower.ts";
 import { capacityOf } from "./pool.ts";
 import { lowerKernel } from "./routines.ts";
 import type { Dispatch } from "./shader.ts";
@@ -25,8 +26,7 @@ export interface Parameters {
   readonly numbers: readonly { readonly at: number; readonly slot: number; readonly dtype: DType }[];
 }
 
-export interface Constraints {
-  readonly workgroupBytes: number;
+export interface Constraints extends Limits {
   /** What dynamic offsets must be multiples of, in bytes. */
   readonly alignment: number;
 }
@@ -41,7 +41,7 @@ interface Span {
   readonly until: number;
 }
 
-export function makeProgram(plan: Plan, { workgroupBytes, alignment }: Constraints): Program {
+export function makeProgram(plan: Plan, { alignment, ...limits }: Constraints): Program {
   const dispatches: Dispatch[] = [];
   const kernels: number[] = [];
   const spans: Span[] = plan.buffers.flatMap((buffer, name) =>
@@ -60,7 +60,7 @@ export function makeProgram(plan: Plan, { workgroupBytes, alignment }: Constrain
       spans.push({ name, bytes: Math.max(bytes, 16), from: at, until: at });
       return name;
     };
-    const lowered = lowerKernel(kernel, { canonical, scratch, limits: { workgroupBytes } });
+    const lowered = lowerKernel(kernel, { canonical, scratch, limits });
     dispatches.push(...lowered);
     kernels.push(...lowered.map(() => at));
   });

@@ -1,7 +1,7 @@
 import type { RoutineKernel } from "../../schedule/plan.ts";
 import { sizeOf } from "../../shape.ts";
-import { shaderFor, type Lowered, type Lowering } from "./lower.ts";
-import { workgroupSize } from "./shader.ts";
+import { serialSize, shaderFor, type Lowered, type Lowering } from "./lower.ts";
+import { workgroupSize, type Dispatch } from "./shader.ts";
 import { combineExpression, elementType, identityExpression } from "./wgsl.ts";
 
 type Scan = Extract<RoutineKernel, { op: "scan" }>;
@@ -9,9 +9,37 @@ type Scan = Extract<RoutineKernel, { op: "scan" }>;
 /** Elements that each invocation takes at a time. */
 const each = 4;
 
+export function lowerScan(kernel: Scan, lowering: Lowering): Lowered {
+  if (sizeOf(kernel.shape) === 0) return [];
+  return [lowering.limits.serial ? scanSerially(kernel, lowering) : scanTogether(kernel, lowering)];
+}
+
+/** An invocation to a row. */
+function scanSerially({ name, attrs, operands, shape, dtype, epilogue }: Scan, lowering: Lowering): Dispatch {
+  const shader = shaderFor(lowering);
+  const type = elementType[dtype];
+  const [x] = operands;
+  const length = shape[shape.length - 1];
+  const rows = sizeOf(shape) / length;
+  const from = shader.read(x.buffer, type);
+  const to = shader.write(epilogue.stores[0].buffer, type);
+  const main = `let row = group * ${serialSize}u + local;
+if (row >= ${shader.uint(rows)}) { return; }
+let length = ${shader.uint(length)};
+let base = ${shader.uint(x.view.offset)} + row * length;
+var carry = ${identityExpression(attrs.op, dtype)};
+for (var i = 0u; i < length; i++) {
+let at = ${attrs.reverse ? "length - 1u - i" : "i"};
+let before = carry;
+let value = ${from}[base + at];
+carry = ${combineExpression(attrs.op, dtype, "carry", "value")};
+${to}[row * length + at] = ${attrs.exclusive ? "before" : "carry"};
+}`;
+  return shader.finish(name, main, Math.ceil(rows / serialSize), serialSize);
+}
+
 /** A workgroup to a row: it walks the row in blocks, scans each block in a fixed order and carries the total along. */
-export function lowerScan({ name, attrs, operands, shape, dtype, epilogue }: Scan, lowering: Lowering): Lowered {
-  if (sizeOf(shape) === 0) return [];
+function scanTogether({ name, attrs, operands, shape, dtype, epilogue }: Scan, lowering: Lowering): Dispatch {
   const shader = shaderFor(lowering);
   const type = elementType[dtype];
   const [x] = operands;
@@ -59,5 +87,5 @@ ${writes.join("\n")}
 carry = ${combine("carry", `totals[side + ${workgroupSize - 1}u]`)};
 workgroupBarrier();
 }`;
-  return [shader.finish(name, main, rows)];
+  return shader.finish(name, main, rows);
 }

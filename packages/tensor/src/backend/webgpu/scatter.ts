@@ -194,7 +194,7 @@ function foldSegments(
   const type = elementType[dtype];
   const size = sizeOf(space);
   const share = Math.ceil(extents.index / Math.max(extents.n, 1) / 4);
-  const lanes = attrs.op === "set" ? 1 : Math.min(powerAtLeast(share), 32);
+  const lanes = attrs.op === "set" || lowering.limits.serial ? 1 : Math.min(powerAtLeast(share), 32);
   const columns = workgroupSize / lanes;
   if (lanes > 1) shader.declarations.push(`var<workgroup> shared_values: array<u32, ${workgroupSize}>;`);
   const { lines, names } = splitPosition(shader, "i", space, "c");

@@ -31,6 +31,9 @@ export const tiles = [
   { rows: 16, columns: 64, high: 4, wide: 4, depth: 8, unroll: 2 },
 ] as const satisfies readonly Tile[];
 
+/** Of a serial adapter, where an invocation reads what it multiplies: few to a workgroup, much to each. */
+export const serialTile: Tile = { rows: 32, columns: 32, high: 8, wide: 8, depth: 4, unroll: 4 };
+
 /** One operand of a product seen as a matrix `[extent, k]`: `along` steps through rows of lhs or columns of rhs. */
 export interface Panel {
   readonly operand: Operand;

@@ -154,7 +154,7 @@ function squareProduct(n: number): Extract<RoutineKernel, { op: "matmul" }> {
 }
 
 async function timeTile(device: GPUDevice, tile: Tile, n: number, values: Float32Array<ArrayBuffer>): Promise<number> {
-  const limits = { workgroupBytes: device.limits.maxComputeWorkgroupStorageSize };
+  const limits = { workgroupBytes: device.limits.maxComputeWorkgroupStorageSize, serial: false };
   const { code, words, workgroups } = matmulDispatch(
     squareProduct(n),
     tile,

@@ -5,7 +5,7 @@ import { softmax, tensor, type Tensor } from "../../../src/index.ts";
 import { createScheduler } from "../../../src/schedule/schedule.ts";
 import { build, steps } from "../../schedule/randomGraph.ts";
 
-const constraints = { workgroupBytes: 32_768, alignment: 256 };
+const constraints = { workgroupBytes: 32_768, serial: false, alignment: 256 };
 
 const programOf = (...roots: readonly Tensor[]): Program => programWith({}, roots);
 
@@ -17,6 +17,18 @@ function programWith(options: { readonly maxBuffers?: number }, roots: readonly 
 const at = (...shape: number[]): Tensor =>
   tensor(new Float32Array(shape.reduce((a, b) => a * b, 1)), { shape, device: "cpu" });
 const codes = (program: Program): string[] => program.dispatches.map(({ code }) => code);
+
+test("on a serial adapter no kernel of rows or products meets at a barrier", () => {
+  const x = at(70, 90);
+  const graph = softmax(x.matmul(at(90, 40)).add(1), -1)
+    .sum(0)
+    .cumsum(0);
+  const { plan } = createScheduler()({ roots: [graph.node], donated: new Set() });
+  for (const { code } of makeProgram(plan, { ...constraints, serial: true }).dispatches) {
+    expect(code).not.toContain("workgroupBarrier");
+    expect(code).not.toContain("var<workgroup>");
+  }
+});
 
 test("another shape of the same graph needs no other code", () => {
   const graph = (rows: number, inner: number, columns: number): Program =>

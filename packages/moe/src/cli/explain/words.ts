@@ -1,7 +1,3 @@
-/** Text as HTML. */
-export const escaped = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
-
 /** Three digits. */
 export const number = (x: number): string =>
   x === 0 || (Math.abs(x) >= 1e-3 && Math.abs(x) < 1e4) ? `${Number(x.toPrecision(3))}` : x.toExponential(1);

@@ -1,0 +1,162 @@
+import type { Shader } from "./shader.ts";
+import { accumulator, loadsAlong, placeWithin, type Panel, type Tile } from "./tile.ts";
+import { elementType } from "./wgsl.ts";
+
+/** Steps of k to a turn: as many as are read at once. */
+const turn = 4;
+
+/**
+ * The inner loop of a product without workgroup memory: each invocation reads what it multiplies, four elements at a time. On an adapter whose
+ * barriers are dear and whose memory is the CPU's, with its caches, this is the faster way. Rows and columns beyond the matrix are read as its
+ * last, and what comes of them is not stored; so nothing in the loop asks where it is.
+ */
+export function directLines(shader: Shader, tile: Tile, lhs: Panel, rhs: Panel): string {
+  const rows = readsOf(shader, lhs, { name: "lhs", first: "row0", mine: "down", extent: tile.rows, each: tile.high });
+  const columns = readsOf(shader, rhs, {
+    name: "rhs",
+    first: "column0",
+    mine: "right",
+    extent: tile.columns,
+    each: tile.wide,
+  });
+  const isFloat = lhs.operand.dtype === "f32";
+  const product = (a: Reading, b: Reading, i: number, j: number): string => {
+    const [x, y, c] = [a.one(i), b.four(j), accumulator(i, j)];
+    return isFloat ? `${c} = fma(vec4(${x}), ${y}, ${c});` : `${c} += ${x} * ${y};`;
+  };
+  const multiply = (a: Reading, b: Reading): string =>
+    Array.from({ length: tile.high }, (_, i) =>
+      Array.from({ length: tile.wide / 4 }, (__, j) => product(a, b, i, j)).join(" "),
+    ).join("\n");
+  return `${rows.addresses}
+${columns.addresses}
+var k = k_first;
+for (; k + ${turn}u <= k_limit; k += ${turn}u) {
+${rows.whole.load}
+${columns.whole.load}
+${Array.from({ length: turn }, (_, q) => multiply(rows.whole.at(q), columns.whole.at(q))).join("\n")}
+}
+for (; k < k_limit; k++) {
+${rows.step.load}
+${columns.step.load}
+${multiply(rows.step, columns.step)}
+}`;
+}
+
+/** Names of what has been read for one step of k: an element, or four neighbours along the extent. */
+interface Reading {
+  readonly one: (i: number) => string;
+  readonly four: (j: number) => string;
+}
+
+interface Side {
+  readonly name: string;
+  readonly first: string;
+  readonly mine: string;
+  readonly extent: number;
+  readonly each: number;
+}
+
+/** How an invocation reads its rows or columns of an operand: at a whole turn, and at one step of k. */
+interface Reads {
+  /** Where its rows or columns begin: before the loop. */
+  readonly addresses: string;
+  readonly whole: { readonly load: string; readonly at: (q: number) => Reading };
+  readonly step: Reading & { readonly load: string };
+}
+
+function readsOf(shader: Shader, panel: Panel, side: Side): Reads {
+  const addresses = Array.from({ length: side.each }, (_, i) => addressLine(shader, panel, side, i)).join("\n");
+  return { addresses, ...(loadsAlong(panel) ? alongExtent : alongInner)(readerOf(shader, panel, side), side) };
+}
+
+const times = (shader: Shader, value: string, stride: number): string =>
+  stride === 1 ? value : `${value} * ${shader.int(stride)}`;
+
+/** Where row or column `i` begins; where rows are chosen, also whether the one that is chosen is there. */
+function addressLine(shader: Shader, panel: Panel, { name, first, mine, extent, each }: Side, i: number): string {
+  const { along, extentLimit, base, lookup } = panel;
+  const place = `min(${first} + ${placeWithin(i, mine, extent, each)}, ${extentLimit} - 1u)`;
+  if (lookup?.axis !== "extent") return `let ${name}_at${i} = ${base} + ${times(shader, `i32(${place})`, along)};`;
+  return `let ${name}_row${i} = ${lookup.array}[${place}];
+let ${name}_is${i} = ${name}_row${i} >= 0 && ${name}_row${i} < ${lookup.limit};
+let ${name}_at${i} = ${base} + ${times(shader, `select(0, ${name}_row${i}, ${name}_is${i})`, along)};`;
+}
+
+/** What reads an operand, given names of steps that `step` defines. */
+interface Reader {
+  /** Defines how far along k a step lies; where rows are chosen along k, also whether that one is there. */
+  readonly step: (to: string, k: string) => string;
+  readonly element: (i: number, step: string) => string;
+  /** Four neighbours along the extent, from `i`. */
+  readonly neighbours: (i: number, step: string) => string;
+  /** One row or column at four steps. */
+  readonly stretch: (i: number, steps: readonly string[]) => string;
+}
+
+function readerOf(shader: Shader, { operand, inner, vector, lookup }: Panel, { name }: Side): Reader {
+  const type = elementType[operand.dtype];
+  const array = shader.read(operand.buffer, vector ? `vec4<${type}>` : type);
+  const orZero = (value: string, zero: string, i: number, step: string): string =>
+    lookup ? `select(${zero}, ${value}, ${lookup.axis === "extent" ? `${name}_is${i}` : `${step}_is`})` : value;
+  const at = (i: number, step: string): string => `${name}_at${i} + ${step}`;
+  const plain = (i: number, step: string): string =>
+    vector ? `${array}[(${at(i, step)}) >> 2u][(${at(i, step)}) & 3]` : `${array}[${at(i, step)}]`;
+  const four = (i: number, step: string, elements: readonly string[]): string =>
+    orZero(vector ? `${array}[(${at(i, step)}) >> 2u]` : `vec4(${elements.join(", ")})`, `vec4<${type}>()`, i, step);
+  return {
+    step: (to, k) =>
+      lookup?.axis === "inner"
+        ? `let ${to}_row = ${lookup.array}[${k}];
+let ${to}_is = ${to}_row >= 0 && ${to}_row < ${lookup.limit};
+let ${to} = ${times(shader, `select(0, ${to}_row, ${to}_is)`, inner)};`
+        : `let ${to} = ${times(shader, `i32(${k})`, inner)};`,
+    element: (i, step) => orZero(plain(i, step), `${type}()`, i, step),
+    neighbours: (i, step) =>
+      four(
+        i,
+        step,
+        [0, 1, 2, 3].map((c) => plain(i + c, step)),
+      ),
+    stretch: (i, steps) =>
+      four(
+        i,
+        steps[0],
+        steps.map((step) => plain(i, step)),
+      ),
+  };
+}
+
+/** Neighbours along the extent lie together. */
+function alongExtent(reader: Reader, { name, each }: Side): Omit<Reads, "addresses"> {
+  const load = (q: number, k: string): string => {
+    const groups = Array.from({ length: each / 4 }, (_, j) => j);
+    const reads = groups.map((j) => `let ${name}${j}_${q} = ${reader.neighbours(4 * j, `${name}_k${q}`)};`);
+    return [reader.step(`${name}_k${q}`, k), ...reads].join("\n");
+  };
+  const at = (q: number): Reading => ({
+    one: (i) => `${name}${i >> 2}_${q}[${i & 3}]`,
+    four: (j) => `${name}${j}_${q}`,
+  });
+  const whole = Array.from({ length: turn }, (_, q) => load(q, `(k + ${q}u)`)).join("\n");
+  return { whole: { load: whole, at }, step: { load: load(0, "k"), ...at(0) } };
+}
+
+/** Neighbours along k lie together. */
+function alongInner(reader: Reader, { name, each }: Side): Omit<Reads, "addresses"> {
+  const all = Array.from({ length: each }, (_, i) => i);
+  const steps = Array.from({ length: turn }, (_, q) => `${name}_k${q}`);
+  const gathered = (one: Reading["one"]): Reading => ({
+    one,
+    four: (j) => `vec4(${[0, 1, 2, 3].map((c) => one(4 * j + c)).join(", ")})`,
+  });
+  const whole = [
+    ...steps.map((step, q) => reader.step(step, `(k + ${q}u)`)),
+    ...all.map((i) => `let ${name}${i} = ${reader.stretch(i, steps)};`),
+  ];
+  const single = [reader.step(steps[0], "k"), ...all.map((i) => `let ${name}${i} = ${reader.element(i, steps[0])};`)];
+  return {
+    whole: { load: whole.join("\n"), at: (q) => gathered((i) => `${name}${i}[${q}]`) },
+    step: { load: single.join("\n"), ...gathered((i) => `${name}${i}`) },
+  };
+}
