@@ -46,7 +46,7 @@ export function gradientGraph(
       const edge = squares.get(key) ?? { from, to, byTerm: new Map<string, number>() };
       squares.set(key, edge);
       const term = cls.term ?? "";
-      edge.byTerm.set(term, (edge.byTerm.get(term) ?? 0) + (measures?.get(ct)?.norm ?? 0) ** 2);
+      edge.byTerm.set(term, (edge.byTerm.get(term) ?? 0) + (measures?.normOf(ct) ?? 0) ** 2);
     }
   const edgeOf = ({ from, to, byTerm }: { from: string; to: string; byTerm: Map<string, number> }): GradientEdge => ({
     from,
