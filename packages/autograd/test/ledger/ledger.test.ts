@@ -203,7 +203,9 @@ describe("a ledger is plain data", () => {
     const turned = await ledger(model)({ w: f64([0.5, 1]), v: f64([2, 0.3]) });
     const found = before.diff(turned).changes.find((c) => c.where === "w" && c.class.term === "balance")!;
     expect([found.change, found.distance]).toEqual([0, expect.closeTo(0.4 / norm(balance))]);
-    const nothing = await ledger((p: Params) => ({ loss: model(p).loss.add(term("none", p.w.sum().mul(0))) }))(params());
+    const nothing = await ledger((p: Params) => ({ loss: model(p).loss.add(term("none", p.w.sum().mul(0))) }))(
+      params(),
+    );
     expect(before.diff(nothing).changes.every(({ distance }) => distance === 0)).toBe(true);
     expect(() => before.diff({ ...after.toJSON(), version: 2 as never })).toThrow(/of this version/);
   });
