@@ -37,6 +37,7 @@ export interface LogitMover extends RouterMover {
 export interface RouterExplanation {
   /** The router's scope, such as `layers.1/moe/router`. */
   readonly router: string;
+  /** Rows of the logits: tokens, or in the groups of a hierarchy the slots of its first level. */
   readonly tokens: number;
   readonly experts: number;
   /** The gradient by the logits, by term and path, expert and token: largest first. */
@@ -73,7 +74,8 @@ function explain(ledger: Ledger, mark: string, split: boolean): RouterExplanatio
   const entry = ledger.of(mark);
   const [tokens, experts] = entry.total.shape;
   const router = mark.replace(/\/?logits(?=#|$)/, "");
-  const path = `${router.replace(/#\d+$/, "").replaceAll("/", ".")}.gate`;
+  const scopes = router.replace(/#\d+$/, "");
+  const path = scopes === "" ? "gate" : `${scopes.replaceAll("/", ".")}.gate`;
   const gate = ledger.parameters.includes(path) ? ledger.of(path) : undefined;
   const logits = entry.parts.map((part) => logitMover(part, entry, experts, split));
   const explanation = { router, tokens, experts, logits, ...(gate && { gate: gateMovers(gate, split) }) };
