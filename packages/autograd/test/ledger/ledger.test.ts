@@ -229,6 +229,12 @@ describe("the graph of a ledger", () => {
     expect(edges).toHaveLength(5);
   });
 
+  test("is drawn with what is not finite as the largest", async () => {
+    const book = await ledger((p: Params) => scope("a", () => p.w.sqrt().sum()).add(p.v.sum()))(params());
+    expect([...book.toDot().matchAll(/penwidth=(\S+)\]/g)].map(([, width]) => width)).toContain("8.00");
+    expect(book.toDot()).not.toContain("penwidth=NaN");
+  });
+
   test("is drawn by Graphviz, whatever scopes are called", async () => {
     const dot = (await ledger((p: Params) => scope('a "b" \\', () => p.w.sum()))(params())).toDot();
     expect(dot).toMatch(/^digraph gradient \{\n/);
