@@ -47,7 +47,8 @@ export async function measureTogether<N extends TaskName>(
   for (const [number, trial] of trials.entries()) found.push(await prepare(contestants, trial, number));
   const turns = contestants.flatMap((_, c) => found.map((entries, trial) => ({ trial, entry: entries[c] })));
   const { rounds = 5, ms = 150 } = trials[0];
-  for (let round = 0; round < rounds; round++)
+  const began = performance.now();
+  for (let round = 0; round < rounds && (round === 0 || performance.now() - began < mostTogether); round++)
     for (const { trial, entry } of round % 2 === 0 ? turns : turns.toReversed())
       if (entry.absent === undefined && sum(entry.times) < mostTime)
         await entry.contestant.ask({ ask: "time", trial, ms, atMost: 50 }).then(
@@ -104,6 +105,9 @@ const reasonOf = ({ message }: Error): string => message.slice(0, 160).replaceAl
 
 /** A contestant that has spent so many milliseconds sits out the remaining rounds: no suite waits for the slowest. */
 const mostTime = 3000;
+
+/** No round begins later than so many milliseconds after the first: a slow or busy machine gets fewer rounds, not a longer bench. */
+const mostTogether = 40_000;
 
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 

@@ -58,7 +58,7 @@ export const moe: Suite = {
         bars: ["switchyard" as const, wide as typeof wide]
           .flatMap((us) => [
             atMost(`E = 8 over dense of equal active products, ${us}`, ms(eight, us) / ms(dense, us), 1.25),
-            atMost(`E = 8: routing, dispatch and combine, ${us}`, 100 * (1 - ms(alone, us) / ms(eight, us)), 15, " %"),
+            atMost(`E = 8: routing, dispatch and combine, ${us}`, routingShare(ms(alone, us), ms(eight, us)), 15, " %"),
           ])
           .concat([
             atLeast("E = 64: revectorized over hand-written PyTorch", ms(many, "PyTorch") / ms(many, wide), 1),
@@ -87,3 +87,6 @@ export const moe: Suite = {
       };
     }),
 };
+
+/** Percent of a layer's time that is not its experts'. Less than nothing is noise, and no measurement. */
+const routingShare = (alone: number, layer: number): number => (alone > layer ? NaN : 100 * (1 - alone / layer));

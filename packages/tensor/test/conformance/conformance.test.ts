@@ -5,7 +5,7 @@ import { cases, scalarCase, type Case } from "./cases.ts";
 import { check } from "./check.ts";
 import { describeDevice, ranAsAsked, startDevice, testedDevices } from "./device.ts";
 
-const numRuns = process.env.SWITCHYARD_DEEP ? 1000 : process.env.SWITCHYARD_GPU_SUBSET ? 12 : 60;
+const numRuns = process.env.SWITCHYARD_DEEP ? 1000 : process.env.SWITCHYARD_GPU_SUBSET ? 8 : 60;
 
 describe.each(testedDevices)("on %s", (device) => {
   beforeAll(() => startDevice(device));
