@@ -1,4 +1,4 @@
-import type { Tensor } from "@switchyard/tensor";
+import { realize, type Tensor } from "@switchyard/tensor";
 import { fromNode, isFloat, makeNode, topologicalOrder, type AnyNode } from "@switchyard/tensor/graph";
 import { dependents } from "./backward.ts";
 import { derivativeFault, type Checking, type Floats } from "./checkDerivative.ts";
@@ -17,20 +17,26 @@ export async function faultyRule(f: Floats, xs: readonly Tensor[], checking: Che
   const roots = f(variables.tree).map((y) => y.node);
   const wanted = new Set(variables.nodes);
   const order = dependents(roots, wanted).filter((node) => !wanted.has(node) && isFloat(node.dtype));
+  const values = new Map(order.flatMap(operandsOf).map((x) => [x, fromNode(x)]));
+  await realize([...values.values()]); // each once, not again for every operation after it
   const [stops, others] = [order.filter(stopsGradients), order.filter((node) => !stopsGradients(node))];
-  for (const node of [...others.reverse(), ...stops.reverse()]) if (await isFaulty(node, checking)) return node;
+  for (const node of [...others.reverse(), ...stops.reverse()]) if (await isFaulty(node, values, checking)) return node;
   return undefined;
 }
 
 const stopsGradients = (node: AnyNode): boolean => node.op === "detach";
 
-async function isFaulty(node: AnyNode, checking: Checking): Promise<boolean> {
-  const operands = [...new Set(operandsOf(node))].filter((x) => isFloat(x.dtype));
-  if (operands.length === 0) return false;
-  const values = operands.map((x) => fromNode(x));
-  const alone: Floats = (xs) => [fromNode(again(node, new Map(operands.map((x, i) => [x, xs[i].node]))))];
-  const paths = operands.map((_, i) => `${i}`);
-  return (await derivativeFault(alone, values, { ...checking, paths, onKink: () => {} }, 1)) !== undefined;
+async function isFaulty(node: AnyNode, values: ReadonlyMap<AnyNode, Tensor>, checking: Checking): Promise<boolean> {
+  const operands = new Map(operandsOf(node).map((x) => [x, values.get(x)!]));
+  const floats = [...operands.keys()].filter((x) => isFloat(x.dtype));
+  if (floats.length === 0) return false;
+  const alone: Floats = (xs) => {
+    const each = [...operands].map(([x, value]) => [x, (xs[floats.indexOf(x)] ?? value).node] as const);
+    return [fromNode(again(node, new Map(each)))];
+  };
+  const paths = floats.map((_, i) => `${i}`);
+  const at = floats.map((x) => operands.get(x)!);
+  return (await derivativeFault(alone, at, { ...checking, paths, onKink: () => {} }, 1)) !== undefined;
 }
 
 /** An operation on other operands; a custom one's forward computation is done again from them. */

@@ -59,6 +59,10 @@ describe("views", () => {
   test.prop([matrix, matrix])("concat gives each input its own part", (x, y) =>
     checkGrads((a: Tensor, b: Tensor) => concat([a.reshape([-1]), b.reshape([-1]), a.reshape([-1])]).square(), [x, y]),
   );
+
+  test.prop([matrix, fc.constantFrom(0, 1)])("concat along either axis of matrices does, too", (x, axis) =>
+    checkGrads((a: Tensor, b: Tensor) => concat([a, b, a], axis).square(), [x, x]),
+  );
 });
 
 describe("what was split", () => {
@@ -284,6 +288,12 @@ describe("indexing", () => {
 describe("identities", () => {
   test("stopGradient has gradient 0 and does not touch the rest", async () => {
     expect(await gradOfSum((x) => x.mul(stopGradient(x)), row([2, 3]))).toEqual([2, 3]);
+  });
+
+  test("a transfer passes its gradient back to the device that the value came from", async () => {
+    const g = grad((x: Tensor) => x.to("wasm").square().sum())(row([2, 3]));
+    expect(g.device).toBe("cpu");
+    expect(await g.toArray()).toEqual([4, 6]);
   });
 
   test("after passes its gradient to the value and none to what it waits for", async () => {

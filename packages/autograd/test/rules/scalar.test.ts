@@ -159,3 +159,7 @@ test("a cast to integers and a comparison have gradient 0", async () => {
   expect(await slope((x) => x.cast("i32").cast("f64"), 2.5)).toBe(0);
   expect(await slope((x) => x.gt(1).cast("f64"), 2.5)).toBe(0);
 });
+
+test("the quotient that the divisor of mod gets is whole, whatever rounding did", async () => {
+  expect(await slopes((a, b) => a.mod(b), 15 / 7, 0.3)).toEqual([1, -7]);
+});

@@ -36,8 +36,14 @@ export function startWorker(name: string, events: WorkerEvents): WorkerThread {
 function startInNode(name: string, events: WorkerEvents): WorkerThread {
   const threads = process.getBuiltinModule?.("node:worker_threads");
   if (!threads) throw new DeviceError(`wasm: worker threads need Node 20.16 or later (this is ${process.version})`);
-  // Flags such as --input-type would make the source something else than a script.
-  const worker = new threads.Worker(workerSource(), { eval: true, execArgv: [], name });
+  const worker = new threads.Worker(workerSource(), {
+    eval: true,
+    name,
+    // Flags such as --input-type would make the source something else than a script.
+    execArgv: [],
+    // Each message leaves a little behind: with V8's room for young objects, it would take tens of thousands of steps to fill.
+    resourceLimits: { maxYoungGenerationSizeMb: 2 },
+  });
   let ending = false;
   worker.on("message", (program: number) => events.finished(program));
   worker.on("error", (error: Error) => events.lost(error));
