@@ -79,7 +79,7 @@ const eachOf = async <K, Q, A>(asked: ReadonlyMap<K, Q>, of: (question: Q, key: 
 
 /** The measure of a cotangent that arrives alone. */
 async function answer({ squares, min, max }: Asked, ct: Tensor): Promise<Measure> {
-  const [square, least, most] = await Promise.all([squares, min, max].map(take));
+  const [square, least, most] = await Promise.all([squares, min, max].map((t) => take(t, ct)));
   const measured = { norm: Math.sqrt(square), min: least, max: most, cosine: square === 0 ? 0 : 1 };
   // NaN wins max, so the extremes tell whether all is finite.
   return Number.isFinite(least) && Number.isFinite(most)
@@ -91,7 +91,7 @@ async function cosinesOf(
   { cts, dots, squares }: AskedTogether,
   measured: ReadonlyMap<Tensor, Measure>,
 ): Promise<Map<Tensor, number>> {
-  const [whole, ...products] = await Promise.all([squares, ...dots].map(take));
+  const [whole, ...products] = await Promise.all([squares, ...dots].map((t) => take(t)));
   return new Map(
     cts.map((ct, i) => {
       const norms = measured.get(ct)!.norm * Math.sqrt(whole);
@@ -100,9 +100,10 @@ async function cosinesOf(
   );
 }
 
-async function take(t: Tensor): Promise<number> {
+/** Reads and disposes of a number; not of the cotangent, since a scalar is its own minimum. */
+async function take(t: Tensor, ct?: Tensor): Promise<number> {
   const value = await t.item();
-  t.dispose();
+  if (t !== ct) t.dispose();
   return value;
 }
 

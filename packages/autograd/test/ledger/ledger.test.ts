@@ -100,6 +100,16 @@ describe("an entry", () => {
     expect(cosineOf("w")).toBeCloseTo(dot(given, whole) / norm(given) / norm(whole), 12);
   });
 
+  test("of a scalar parameter has contributions that can be read", async () => {
+    for (const [x, expected] of [
+      [4, 0.25],
+      [-1, NaN],
+    ]) {
+      const entry = (await ledger((p: { s: Tensor }) => p.s.sqrt())({ s: tensor(x) })).of("s");
+      expect([await entry.total.item(), await entry.parts[0].contribution.item()]).toEqual([expected, expected]);
+    }
+  });
+
   test("measures steps without being asked only where there are few", async () => {
     const deep = (p: Params): Tensor => {
       let x = p.w;
