@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import type { Command } from "commander";
+import type { Command, Option } from "commander";
 import { ConfigError } from "@switchyard/tensor";
 
 /** Options that say where others come from, or how to be told of the run: no part of what it is. */
@@ -21,12 +21,19 @@ export async function readConfig(used: Command): Promise<void> {
       throw new ConfigError(`${path}: unknown option "${name}"; options are ${[...known.keys()].join(", ")}`);
     if (used.getOptionValueSource(name) === "cli") continue;
     try {
-      const parsed = option.parseArg ? option.parseArg(String(value), undefined) : String(value);
-      used.setOptionValueWithSource(name, parsed, "config");
+      used.setOptionValueWithSource(name, parsed(option, value), "config");
     } catch (error) {
       throw new ConfigError(`${path}: ${name} cannot be ${JSON.stringify(value)}: ${(error as Error).message}`);
     }
   }
+}
+
+/** What an option is, given a value of JSON: true or false for a flag, else what the command line would make of it. */
+function parsed(option: Option, value: unknown): unknown {
+  const types = option.isBoolean() ? ["boolean"] : ["string", "number"];
+  if (!types.includes(typeof value)) throw new ConfigError(`It must be a ${types.join(" or a ")}.`);
+  if (option.isBoolean()) return value;
+  return option.parseArg ? option.parseArg(String(value), undefined) : String(value);
 }
 
 async function readObject(path: string): Promise<object> {

@@ -1,4 +1,4 @@
-import { FormatError } from "@switchyard/tensor";
+import { ConfigError, FormatError } from "@switchyard/tensor";
 import * as files from "#files";
 
 /** Where bytes come from: a path, a URL to fetch, or the bytes themselves. */
@@ -66,7 +66,10 @@ async function openUrl(url: URL): Promise<Bytes> {
 }
 
 async function fetched(url: URL, init?: RequestInit): Promise<Response> {
-  const response = await fetch(url, init);
+  const response = await fetch(url, init).catch((error: Error) => {
+    const { message } = (error.cause ?? error) as Error;
+    throw new ConfigError(`cannot read ${url.href}: ${message || error.message}`);
+  });
   if (response.ok) return response;
   throw new FormatError(`${url.href}: the server answered ${response.status} ${response.statusText}`);
 }

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import { constants, createReadStream } from "node:fs";
-import { access, appendFile, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { access, appendFile, mkdir, open, readdir, readFile, rename, rm, type FileHandle } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ConfigError, FormatError } from "@switchyard/tensor";
 import type { Bytes } from "./byteSource.ts";
@@ -16,27 +16,32 @@ export async function readBytes(path: string): Promise<Uint8Array> {
 
 /** A file that is read by range. @throws {ConfigError} if there is none, or it cannot be read. */
 export async function openFile(path: string): Promise<Bytes> {
+  let file: FileHandle | undefined;
   try {
-    const file = await open(path, "r");
+    file = await open(path, "r");
     const { size } = await file.stat();
-    return {
-      name: path,
-      size,
-      async read(begin, end) {
-        const bytes = new Uint8Array(end - begin);
-        for (let at = 0; at < bytes.length;) {
-          const { bytesRead } = await file.read(bytes, at, bytes.length - at, begin + at);
-          if (bytesRead === 0) throw new FormatError(`${path}: has become shorter while it was read`);
-          at += bytesRead;
-        }
-        return bytes;
-      },
-      close: () => file.close(),
-    };
+    await file.read(new Uint8Array(1), 0, 1, 0); // a directory can be opened, but not read
+    return fileBytes(path, file, size);
   } catch (error) {
+    await file?.close();
     throw new ConfigError(`cannot read ${path}: ${reasonOf(error)}`);
   }
 }
+
+const fileBytes = (path: string, file: FileHandle, size: number): Bytes => ({
+  name: path,
+  size,
+  async read(begin, end) {
+    const bytes = new Uint8Array(end - begin);
+    for (let at = 0; at < bytes.length;) {
+      const { bytesRead } = await file.read(bytes, at, bytes.length - at, begin + at);
+      if (bytesRead === 0) throw new FormatError(`${path}: has become shorter while it was read`);
+      at += bytesRead;
+    }
+    return bytes;
+  },
+  close: () => file.close(),
+});
 
 /** The names in a directory; none if there is no such directory. */
 export async function listDirectory(path: string): Promise<string[]> {

@@ -33,7 +33,7 @@ function learning(metrics: RunData["metrics"]): Finding[] {
       text: `The held-out loss was best after step ${best.step} (${best.value.toFixed(3)}) and is ${end.value.toFixed(3)} at the end: the checkpoint of that step was kept.`,
       warns: true,
     });
-  const longest = Math.max(0, ...metrics.map((record) => record.gradientNorm ?? 0));
+  const longest = metrics.reduce((most, { gradientNorm = 0 }) => Math.max(most, gradientNorm), 0);
   const usual = metrics.map((record) => record.gradientNorm ?? 0).toSorted((a, b) => a - b)[metrics.length >> 1];
   if (longest > 20 * usual && usual > 0) {
     const { step } = metrics.find((record) => record.gradientNorm === longest)!;

@@ -22,7 +22,7 @@ function cellsOf(uses: readonly LayerUse[]): { readonly cells: readonly Cell[]; 
   });
   // An expert without any token would stretch the scale without end: it is as far off as one with a sixteenth.
   const distance = (relative: number): number => Math.log2(Math.max(relative, 1 / 16));
-  const full = Math.max(Math.log2(1.25), ...shares.map(({ relative }) => Math.abs(distance(relative))));
+  const full = shares.reduce((most, { relative }) => Math.max(most, Math.abs(distance(relative))), Math.log2(1.25));
   return { full: 2 ** full, cells: shares.map((cell) => ({ ...cell, excess: distance(cell.relative) / full })) };
 }
 

@@ -1,5 +1,5 @@
 import { ConfigError, FormatError, tensor } from "@switchyard/tensor";
-import { checkOptions, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
+import { checkOptions, positiveInteger, requireOptions, wholeNumber } from "@switchyard/tensor/graph";
 import { shuffledSteps } from "../data/shuffled.ts";
 import type { BatchSizes, TextBatch } from "./batches.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -36,13 +36,15 @@ export async function writeTokens(
   { separator }: { readonly separator?: number } = {},
 ): Promise<number> {
   const width = widthOf(path);
-  if (tokenizer.size > 2 ** (8 * width))
-    throw new ConfigError(`writeTokens: ${tokenizer.size} different tokens need a file named .u32, got ${path}`);
+  if (separator !== undefined && !wholeNumber.holds(separator))
+    throw new ConfigError(`writeTokens: separator must be ${wholeNumber.must}, got ${separator}`);
+  const different = Math.max(tokenizer.size, (separator ?? 0) + 1);
+  if (different > 2 ** (8 * width))
+    throw new ConfigError(`writeTokens: ${different} different tokens need a file named .u32, got ${path}`);
   let count = 0;
   async function* chunks(): AsyncGenerator<Uint8Array> {
     for await (const text of texts) {
-      const ids = tokenizer.encode(text);
-      if (separator !== undefined) ids.push(separator);
+      const ids = [...tokenizer.encode(text), ...(separator === undefined ? [] : [separator])];
       count += ids.length;
       const packed = width === 2 ? Uint16Array.from(ids) : Uint32Array.from(ids);
       yield new Uint8Array(packed.buffer);

@@ -206,7 +206,10 @@ describe("switchyard train --config", () => {
       steps: 9,
       ema: 0.5,
     };
-    await writeFile(join(dir, "config.json"), JSON.stringify({ ...config, data: "text.txt", device: "cpu" }));
+    await writeFile(
+      join(dir, "config.json"),
+      JSON.stringify({ ...config, data: "text.txt", device: "wasm", revectorize: false }),
+    );
     const { code, err, out } = await switchyard("train", "--config", "config.json", "--steps", "2", "--json");
     expect([code, err]).toEqual([0, ""]);
     const { run } = JSON.parse(out.split("\n")[0]) as { run: string };
@@ -242,6 +245,8 @@ describe("bad input is one line, an exit code, and nothing written", () => {
     await writeFile(join(dir, "short.txt"), "too short");
     await writeFile(join(dir, "bad.json"), '{ "stepz": 3 }');
     await writeFile(join(dir, "wrong.json"), '{ "steps": "many" }');
+    await writeFile(join(dir, "flag.json"), '{ "revectorize": "yes" }');
+    await writeFile(join(dir, "list.json"), '{ "data": ["text.txt"] }');
     await writeFile(join(dir, "latin1.txt"), Uint8Array.of(0x63, 0x61, 0x66, 0xe9));
   });
 
@@ -292,6 +297,18 @@ describe("bad input is one line, an exit code, and nothing written", () => {
       1,
       /wrong\.json: steps cannot be "many": It must be an integer/,
       ["train", "--config", "wrong.json"],
+    ],
+    [
+      "a config with a word for a flag",
+      1,
+      /flag\.json: revectorize cannot be "yes": It must be a boolean\./,
+      ["train", "--config", "flag.json"],
+    ],
+    [
+      "a config with a list for a file",
+      1,
+      /list\.json: data cannot be \["text\.txt"\]: It must be a string or a number\./,
+      ["train", "--config", "list.json"],
     ],
     [
       "a run with no place in the layout",

@@ -213,6 +213,19 @@ describe("safetensors", () => {
     }
   });
 
+  test.each([
+    ["a directory", () => dir, /^cannot read .*: it is a directory$/],
+    [
+      "a server that is not there",
+      () => new URL("http://127.0.0.1:9/x"),
+      /^cannot read http:\/\/127\.0\.0\.1:9\/x: \S/,
+    ],
+  ])("%s is a ConfigError that names it", async (_, source, message) => {
+    const error: unknown = await loadSafetensors(source()).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(ConfigError);
+    expect((error as Error).message).toMatch(message);
+  });
+
   test("files made to be wrong are refused with a FormatError, and nothing else happens", async () => {
     const inputs = process.env.SWITCHYARD_DEEP ? 100_000 : 3_000;
     const { sound, refused, slowest } = await fuzz(inputs, 1);

@@ -50,6 +50,10 @@ describe("findings", () => {
     expect(text).toBe("The gradient of step 7 was 30 times as long as usual.");
   });
 
+  test("a run of more steps than a call has room for arguments is told of like any other", () => {
+    expect(texts(runOf(200_000, () => ({ gradientNorm: 1 })))).toEqual([]);
+  });
+
   test("experts that nobody uses at the end, and a router that does not choose", () => {
     const use = (step: number) => ({
       counts: step > 15 ? [6, 0, 6, 0] : [3, 3, 3, 3],

@@ -71,6 +71,9 @@ describe("a file of tokens", () => {
   test("names that say nothing, tokens that do not fit, files cut short and text that is none are refused", async () => {
     await expect(writeTokens(join(dir, "a.bin"), [], bytes)).rejects.toThrow(/is named \.u16/);
     await expect(writeTokens(join(dir, "a.u16"), [], { ...bytes, size: 65_537 })).rejects.toThrow(ConfigError);
+    const at = join(dir, "a.u16");
+    await expect(writeTokens(at, ["a"], bytes, { separator: 65_536 })).rejects.toThrow(/65537 different tokens need/);
+    await expect(writeTokens(at, ["a"], bytes, { separator: -1 })).rejects.toThrow(/separator must be .* got -1/);
     await writeFile(join(dir, "cut.u32"), Uint8Array.of(1, 2, 3));
     await expect(openTokens(join(dir, "cut.u32"))).rejects.toThrow(FormatError);
     await writeFile(join(dir, "latin1.txt"), Uint8Array.of(0x63, 0xe9, 0x0a));

@@ -1,10 +1,24 @@
 import { FormatError } from "@switchyard/tensor";
 import type { Rule } from "@switchyard/tensor/graph";
+import * as files from "#files";
 
 /** A `config.json` of Hugging Face's transformers: what it holds depends on `model_type`. */
 export interface HfConfig {
   readonly model_type: string;
   readonly [name: string]: unknown;
+}
+
+/** The config of a directory. @throws {FormatError} if it is none of a model. */
+export async function readConfig(dir: string): Promise<{ config: HfConfig; path: string }> {
+  const path = files.joinPath(dir, "config.json");
+  const text = new TextDecoder().decode(await files.readBytes(path));
+  try {
+    const config = JSON.parse(text) as HfConfig | null;
+    if (typeof config?.model_type === "string") return { config, path };
+  } catch {
+    // No JSON: as little a config as JSON of another kind.
+  }
+  throw new FormatError(`${path} is no config.json of a model: it has no model_type`);
 }
 
 /** Fields that transformers takes as floats alone: it refuses the `0` that JavaScript makes of its own `0.0`. */

@@ -6,7 +6,7 @@ import type { FloatFormat } from "../elementTypes.ts";
 import { onHost, type HostTensor } from "../safetensors.ts";
 import { encodeShards } from "../shards.ts";
 import { scattered, shapeOf, type Binding } from "./bindings.ts";
-import { configText, type HfConfig } from "./config.ts";
+import { configText, readConfig, type HfConfig } from "./config.ts";
 import { decoderBindings, familyOf, sizesOf, type HfParams } from "./decoder.ts";
 import { switchBindings, switchSizes, switchType } from "./switch.ts";
 import type { HfTokenizer } from "./tokenizer.ts";
@@ -28,7 +28,7 @@ export interface ExportHfOptions {
 
 /**
  * Writes a model as Hugging Face's transformers, and what reads its files, opens it: `config.json`, safetensors, and the tokenizer. The
- * directory is there whole or not at all; one that is there already is replaced if it holds a model.
+ * directory is there whole or not at all; one that is there already is replaced if it holds a model and nothing else.
  *
  * @throws {ConfigError} if the parameters are not those of a model of the config, or something that is no model is in the way.
  */
@@ -59,10 +59,21 @@ const bindingsOf = (config: HfConfig): Binding[] =>
     ? switchBindings(switchSizes(config, "exportHf"))
     : decoderBindings(familyOf(config, "exportHf"), sizesOf(config, "exportHf"));
 
+/** Files that a model's directory may hold. A directory is replaced whole, so one with anything else is not ours to replace. */
+const ofModel = /\.(json|safetensors)$/;
+
 async function checkTarget(dir: string): Promise<void> {
   const names = await files.listDirectory(dir);
-  if (names.length > 0 && !names.includes("config.json"))
-    throw new ConfigError(`exportHf: ${dir} holds something that is no model; give another directory`);
+  if (names.length === 0) return;
+  const other = names.find((name) => !ofModel.test(name));
+  const isModel = await readConfig(dir).then(
+    () => true,
+    () => false,
+  );
+  if (isModel && other === undefined) return;
+  throw new ConfigError(
+    `exportHf: ${dir} holds ${isModel ? other : "something that is no model"}, which would be lost; give another directory`,
+  );
 }
 
 /** The parameters by path, all of them and no others than the bindings ask for. */

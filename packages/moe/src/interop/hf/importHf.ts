@@ -1,13 +1,4 @@
-import {
-  ConfigError,
-  DeviceError,
-  defaultDevice,
-  FormatError,
-  random,
-  tensor,
-  type Key,
-  type Tensor,
-} from "@switchyard/tensor";
+import { ConfigError, DeviceError, defaultDevice, random, tensor, type Key, type Tensor } from "@switchyard/tensor";
 import { treeFlatten, treePaths, treeUnflatten } from "@switchyard/autograd";
 import { sizeOf } from "@switchyard/tensor/graph";
 import {
@@ -17,11 +8,10 @@ import {
 } from "../../models/switchTransformer.ts";
 import { openShards } from "../shards.ts";
 import { checkSources, gathered, shapeOf, type Binding } from "./bindings.ts";
-import type { HfConfig } from "./config.ts";
+import { readConfig, type HfConfig } from "./config.ts";
 import { decoderBindings, decoderOf, familyOf, sizesOf, type HfModel, type HfParams } from "./decoder.ts";
 import { switchBindings, switchSizes, switchType } from "./switch.ts";
 import { loadTokenizer, type HfTokenizer } from "./tokenizer.ts";
-import * as files from "#files";
 
 export interface ImportedHf<M = HfModel, P = HfParams> {
   readonly model: M;
@@ -66,18 +56,6 @@ async function imported<P, M extends { init(key: Key): P }>(
   checkRoom(bindings, dir);
   const params = await readParams(dir, bindings, model.init(random.key(0)));
   return { model, params, tokenizer: await loadTokenizer(dir), config };
-}
-
-async function readConfig(dir: string): Promise<{ config: HfConfig; path: string }> {
-  const path = files.joinPath(dir, "config.json");
-  const text = new TextDecoder().decode(await files.readBytes(path));
-  try {
-    const config = JSON.parse(text) as HfConfig | null;
-    if (typeof config?.model_type === "string") return { config, path };
-  } catch {
-    // No JSON: as little a config as JSON of another kind.
-  }
-  throw new FormatError(`${path} is no config.json of a model: it has no model_type`);
 }
 
 /** A tree like `like`, its tensors read one after the other. */

@@ -335,7 +335,18 @@ describe("exportHf", () => {
     await expect(exportHf(at, { params, config: hfConfig("olmoe", sizes) })).rejects.toThrow(
       /attention\.queryNorm\.scale must be f32\[8\] for this config, but is not there/,
     );
+  });
+
+  test("a directory with anything but a model in it is not replaced", async () => {
+    const { params, config } = await importHf(join(here, "mixtral"));
+    const refused = (holds: RegExp) => expect(exportHf(dir, { params, config })).rejects.toThrow(holds);
+    await writeFile(join(dir, "config.json"), '{ "port": 80 }');
+    await refused(/holds something that is no model, which would be lost/);
+    await exportHf(join(dir, "model"), { params, config });
+    await exportHf(join(dir, "model"), { params, config });
+    await cp(join(dir, "model", "config.json"), join(dir, "config.json"));
     await writeFile(join(dir, "thesis.txt"), "");
-    await expect(exportHf(dir, { params, config })).rejects.toThrow(/holds something that is no model/);
+    await refused(/holds (model|thesis\.txt), which would be lost/);
+    expect(await readFile(join(dir, "thesis.txt"), "utf8")).toBe("");
   });
 });

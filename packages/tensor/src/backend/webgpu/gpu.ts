@@ -61,10 +61,13 @@ const wantedLimits = [
  * @throws {DeviceError} if there is no adapter.
  */
 export async function openDevice(): Promise<OpenDevice> {
-  const [adapter, ...rest] = await adapters(await gpu());
+  const api = await gpu();
+  const adapter = await api.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) {
     throw new DeviceError("webgpu: no adapter; a driver for Vulkan, Metal or Direct3D 12 is needed, or use wasm");
   }
+  const others = new Set(await otherAdapters(api));
+  others.delete(adapterName(adapter));
   const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
   const optional: GPUFeatureName[] = ["timestamp-query"];
   const requiredFeatures = optional.filter((feature) => adapter.features.has(feature));
@@ -77,20 +80,20 @@ export async function openDevice(): Promise<OpenDevice> {
     device.destroy();
     if (--openDevices === 0) nodeGpu = undefined;
   };
-  const others = new Set(rest.map(adapterName));
-  others.delete(adapterName(adapter));
   return { device, adapter, others: [...others], close };
 }
 
-/** All adapters that can be asked for, the fastest first; an adapter may answer to several requests. */
-async function adapters(gpu: GPU): Promise<GPUAdapter[]> {
+/**
+ * Names of what else can be asked for; an adapter may answer to several requests. None of them stands in where there is no other: who asks
+ * for a GPU or else `wasm` does not want a GPU that is played by the CPU.
+ */
+async function otherAdapters(api: GPU): Promise<string[]> {
   const requests: readonly GPURequestAdapterOptions[] = [
-    { powerPreference: "high-performance" },
     { powerPreference: "low-power" },
     { forceFallbackAdapter: true },
   ];
-  const found = await Promise.all(requests.map((request) => gpu.requestAdapter(request)));
-  return found.filter((adapter) => adapter !== null);
+  const found = await Promise.all(requests.map((request) => api.requestAdapter(request)));
+  return found.flatMap((adapter) => (adapter ? [adapterName(adapter)] : []));
 }
 
 /** How an adapter calls itself. */
