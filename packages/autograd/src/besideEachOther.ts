@@ -23,9 +23,15 @@ export function besideEachOther(a: Tensor, b: Tensor): Tensor | undefined {
   return among(inner, { ...x, inner, from: first.from, until: second.until }, a.shape);
 }
 
-/** What was put beside each other before, or the tensor itself: three parts become one `concat`. */
-const partsOf = ({ inner, axis }: Padded): readonly Tensor[] =>
-  inner.node.op === "concat" && inner.node.attrs.axis === axis ? inner.node.inputs.map(fromNode) : [inner];
+/** So many parts become one `concat`. With no limit, n parts that come one by one would take n² / 2 steps to write down. */
+const mostParts = 64;
+
+/** What was put beside each other before, or the tensor itself. */
+function partsOf({ inner, axis }: Padded): readonly Tensor[] {
+  const { node } = inner;
+  const isOpen = node.op === "concat" && node.attrs.axis === axis && node.inputs.length < mostParts;
+  return isOpen ? node.inputs.map(fromNode) : [inner];
+}
 
 /** What a `pad` along one axis pads, and where it put it. */
 function paddedOf({ node }: Tensor): Padded | undefined {

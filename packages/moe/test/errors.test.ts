@@ -160,6 +160,12 @@ test.each<[what: string, kind: new () => Error, message: string, act: () => unkn
     () => updateBias(zeros([3]), i32(2)),
   ],
   [
+    "a hash of more than 32 bits",
+    ConfigError,
+    "hashRouter: seed must be an integer from 0 to 4294967295, got 4294967296",
+    () => hashRouter({ seed: 2 ** 32 }),
+  ],
+  [
     "hashing without ids",
     ConfigError,
     "hashRouter: routes by token ids; pass { tokenIds }, one for each token",

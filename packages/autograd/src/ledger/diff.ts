@@ -33,7 +33,7 @@ export type DistanceOf = (where: string, cls: PathClass) => number | undefined;
 /** That of two entries with their elements at hand: undefined where they have different sizes. */
 export function distanceOf(before: LedgerEntry, after: LedgerEntry, cls: PathClass): number | undefined {
   const [a, b] = [before, after].map(({ parts }) => parts.find((part) => keyOf(part.class) === keyOf(cls)));
-  if (!a || !b) return 1;
+  if (!a || !b) return (a ?? b)?.norm === 0 ? 0 : 1;
   if (a.elements.length !== b.elements.length) return undefined;
   const largest = Math.max(a.norm, b.norm);
   const apart = normOf(Float64Array.from(a.elements, (x, i) => b.elements[i] - x));

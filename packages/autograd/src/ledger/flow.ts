@@ -71,7 +71,7 @@ export const placeOf = ({ line, scope }: Provenance): string | undefined => line
  * or, where nothing was measured, the first that gave.
  */
 export function strongestPath(flow: Flow, target: AnyNode, cls: PathClass, measures: Measures | undefined): Step[] {
-  const normOf = (ct: Tensor): number => measures?.get(ct)?.norm ?? 0;
+  const normOf = (ct: Tensor): number => measures?.normOf(ct) ?? 0;
   const steps: Step[] = [];
   let [node, current] = [target, cls];
   for (;;) {
@@ -83,7 +83,7 @@ export function strongestPath(flow: Flow, target: AnyNode, cls: PathClass, measu
     const [before, ct] = largest(arrived, ([, x]) => normOf(x));
     const { scope, line } = node.provenance;
     const where = { op: describeOp(node), rule: node.op, scope, ...(line !== undefined && { line }) };
-    steps.push({ ...where, class: before, ...measures?.get(ct) });
+    steps.push({ ...where, class: before, ...measures?.at(node, ct) });
     current = before;
   }
 }

@@ -46,7 +46,7 @@ export function gradientGraph(
       const edge = squares.get(key) ?? { from, to, byTerm: new Map<string, number>() };
       squares.set(key, edge);
       const term = cls.term ?? "";
-      edge.byTerm.set(term, (edge.byTerm.get(term) ?? 0) + (measures?.get(ct)?.norm ?? 0) ** 2);
+      edge.byTerm.set(term, (edge.byTerm.get(term) ?? 0) + (measures?.normOf(ct) ?? 0) ** 2);
     }
   const edgeOf = ({ from, to, byTerm }: { from: string; to: string; byTerm: Map<string, number> }): GradientEdge => ({
     from,
@@ -76,7 +76,7 @@ const shapes = { loss: "doublecircle", term: "hexagon", scope: "box", parameter:
 
 /** The graph in the language of Graphviz. The width of an edge is the logarithm of what flows along it, over four decades. */
 export function dotOfGraph({ nodes, edges }: GradientGraph): string {
-  const largest = Math.max(...edges.map(({ norm = 0 }) => norm), Number.MIN_VALUE);
+  const largest = Math.max(...edges.map(({ norm = 0 }) => norm).filter(Number.isFinite), Number.MIN_VALUE);
   const lines = [
     ...nodes.map(({ id, kind, label }) => `${quoted(id)} [label=${quoted(label)}, shape=${shapes[kind]}]`),
     ...edges.map(({ from, to, norm }) => {
@@ -87,6 +87,8 @@ export function dotOfGraph({ nodes, edges }: GradientGraph): string {
   return `digraph gradient {\n${lines.map((line) => `  ${line};\n`).join("")}}\n`;
 }
 
-const widthOf = (relative: number): string => Math.max(0.5, 8 * (1 + Math.log10(relative) / 4)).toFixed(2);
+/** What is not finite is drawn as the largest. */
+const widthOf = (relative: number): string =>
+  (Number.isFinite(relative) ? Math.max(0.5, 8 * (1 + Math.log10(relative) / 4)) : 8).toFixed(2);
 
 const quoted = (text: string): string => `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;

@@ -6,6 +6,7 @@ import {
   sameShape,
   topologicalOrder,
   type AnyNode,
+  type Attrs,
   type Node,
   type ScalarOp,
 } from "@switchyard/tensor/graph";
@@ -38,6 +39,7 @@ const flat: { readonly [F in ScalarOp]?: string } = {
   expm1: "expm1 is flat: its input is far below 0",
   sin: "sin is flat at its extremes",
   cos: "cos is flat at its extremes, such as 0",
+  mod: "mod is flat in its divisor where the quotient rounds down to 0",
   sigmoid: "sigmoid is flat: it rounds to 0 or 1",
   softplus: "softplus is flat: its input is far below 0",
   tanh: "tanh is flat: it rounds to -1 or 1",
@@ -51,6 +53,13 @@ const flat: { readonly [F in ScalarOp]?: string } = {
   maximum: "maximum took the other operand",
   pow: "the power is flat at 0",
 };
+
+/** What a running sum, product or maximum gives nothing to. */
+const scans = {
+  sum: { reason: "unselected", detail: "an exclusive running sum leaves out the last element" },
+  prod: { reason: "zero input", detail: "another factor of the running product is 0" },
+  max: { reason: "unselected", detail: "lost to others in a running maximum" },
+} satisfies { [O in Attrs["scan"]["op"]]: Omit<Kill, "elements"> };
 
 /** What a node's rule kills on the way to its input `i`, which `mayKill` says it can. */
 export function killsOf({ node, rule, inputs, output }: RuleStep<unknown>, i: number): Kill[] {
@@ -72,13 +81,7 @@ export function killsOf({ node, rule, inputs, output }: RuleStep<unknown>, i: nu
     case "reduce":
       return extremeKills(node, inputs[i], output, elements);
     case "scan":
-      return [
-        {
-          reason: node.attrs.op === "prod" ? "zero input" : "unselected",
-          detail: `lost to others in a running ${node.attrs.op}`,
-          elements,
-        },
-      ];
+      return [{ ...scans[node.attrs.op], elements }];
     default:
       return [{ reason: "unselected", detail: `${opName(node)} leaves it out`, elements }];
   }
@@ -98,7 +101,7 @@ export function mayKill(node: AnyNode, i: number): boolean {
     case "reduce":
       return node.attrs.op !== "sum";
     case "scan":
-      return node.attrs.op !== "sum";
+      return node.attrs.op !== "sum" || node.attrs.exclusive;
     case "matmul":
     case "groupedMatmul":
     case "gather":

@@ -1,5 +1,5 @@
 import { realize, type Tensor } from "@switchyard/tensor";
-import { repeating } from "@switchyard/tensor/graph";
+import { repeating, sizeOf, type AnyNode } from "@switchyard/tensor/graph";
 import type { Flow } from "./flow.ts";
 
 /** What a cotangent amounts to. */
@@ -14,16 +14,26 @@ export interface Measure {
   readonly firstNonFinite?: number;
 }
 
-/** Measures by the handle of the cotangent. */
-export type Measures = ReadonlyMap<Tensor, Measure>;
+/** What was measured. One cotangent may arrive at several places, each with others beside it. */
+export interface Measures {
+  /** The norm of a cotangent, wherever it goes; 0 of what was not measured. */
+  readonly normOf: (ct: Tensor) => number;
+  /** A cotangent that arrived at a node. */
+  readonly at: (node: AnyNode, ct: Tensor) => Measure | undefined;
+}
 
 /** Numbers of one cotangent, on the device. */
 interface Asked {
   readonly squares: Tensor;
   readonly min: Tensor;
   readonly max: Tensor;
-  /** Of a cotangent that shares its place with other classes: with their sum, and that with itself. */
-  readonly beside?: { readonly dot: Tensor; readonly squares: Tensor };
+}
+
+/** Numbers of the classes that arrive at one place together: of each with their sum, and of that with itself. */
+interface AskedTogether {
+  readonly cts: readonly Tensor[];
+  readonly dots: readonly Tensor[];
+  readonly squares: Tensor;
 }
 
 /** How many cotangents a flow has to measure. */
@@ -32,44 +42,68 @@ export const measurable = ({ arrivals, edges }: Flow): number =>
   [...edges.values()].reduce((n, given) => n + (given.length > 1 ? given.length : 0), 0);
 
 /** Measures every cotangent of a flow, in one plan. */
-export async function measure(flow: Flow): Promise<Measures> {
-  const asked = new Map<Tensor, Asked>();
-  for (const byClass of flow.arrivals.values()) {
-    const cts = [...byClass.values()];
-    const total = cts.length > 1 ? cts.reduce((sum, ct) => sum.add(ct)) : undefined;
-    for (const ct of cts) if (ct.size > 0) asked.set(ct, ask(ct, total));
-  }
+export async function measure({ arrivals, edges }: Flow): Promise<Measures> {
   // What only one consumer gave is what arrived.
-  for (const given of flow.edges.values())
-    for (const { ct } of given) if (ct.size > 0 && !asked.has(ct)) asked.set(ct, ask(ct));
-  await repeating(() => realize([...asked.values()]));
-  return new Map(await Promise.all([...asked].map(async ([ct, q]) => [ct, await answer(ct, q)] as const)));
-}
-
-function ask(ct: Tensor, total?: Tensor): Asked {
+  const cts = new Set([...arrivals.values()].flatMap((byClass) => [...byClass.values()]));
+  for (const given of edges.values()) for (const { ct } of given) cts.add(ct);
+  const asked = new Map([...cts].filter(({ size }) => size > 0).map((ct) => [ct, ask(ct)]));
+  const together = new Map(
+    [...arrivals]
+      .filter(([{ shape }, byClass]) => byClass.size > 1 && sizeOf(shape) > 0)
+      .map(([node, byClass]) => [node, askTogether([...byClass.values()])]),
+  );
+  await repeating(() =>
+    realize([[...asked.values()], [...together.values()].map(({ dots, squares }) => [dots, squares])]),
+  );
+  const measured = await eachOf(asked, answer);
+  const cosines = await eachOf(together, (question) => cosinesOf(question, measured));
   return {
-    squares: ct.square().sum(),
-    min: ct.min(),
-    max: ct.max(),
-    ...(total && { beside: { dot: ct.mul(total).sum(), squares: total.square().sum() } }),
+    normOf: (ct) => measured.get(ct)?.norm ?? 0,
+    at(node, ct) {
+      const alone = measured.get(ct);
+      return alone && { ...alone, cosine: cosines.get(node)?.get(ct) ?? alone.cosine };
+    },
   };
 }
 
-async function answer(ct: Tensor, { squares, min, max, beside }: Asked): Promise<Measure> {
-  const [square, least, most] = await Promise.all([squares, min, max].map(take));
-  const norm = Math.sqrt(square);
-  const [dot, whole] = beside ? await Promise.all([beside.dot, beside.squares].map(take)) : [square, square];
-  const cosine = norm === 0 || whole === 0 ? 0 : dot / (norm * Math.sqrt(whole));
-  const measured = { norm, min: least, max: most, cosine };
+const ask = (ct: Tensor): Asked => ({ squares: ct.square().sum(), min: ct.min(), max: ct.max() });
+
+function askTogether(cts: readonly Tensor[]): AskedTogether {
+  const total = cts.reduce((sum, ct) => sum.add(ct));
+  return { cts, dots: cts.map((ct) => ct.mul(total).sum()), squares: total.square().sum() };
+}
+
+/** What a question about each key is answered with. */
+const eachOf = async <K, Q, A>(asked: ReadonlyMap<K, Q>, of: (question: Q, key: K) => Promise<A>): Promise<Map<K, A>> =>
+  new Map(await Promise.all([...asked].map(async ([key, question]) => [key, await of(question, key)] as const)));
+
+/** The measure of a cotangent that arrives alone. */
+async function answer({ squares, min, max }: Asked, ct: Tensor): Promise<Measure> {
+  const [square, least, most] = await Promise.all([squares, min, max].map((t) => take(t, ct)));
+  const measured = { norm: Math.sqrt(square), min: least, max: most, cosine: square === 0 ? 0 : 1 };
   // NaN wins max, so the extremes tell whether all is finite.
   return Number.isFinite(least) && Number.isFinite(most)
     ? measured
     : { ...measured, firstNonFinite: await firstIn(ct) };
 }
 
-async function take(t: Tensor): Promise<number> {
+async function cosinesOf(
+  { cts, dots, squares }: AskedTogether,
+  measured: ReadonlyMap<Tensor, Measure>,
+): Promise<Map<Tensor, number>> {
+  const [whole, ...products] = await Promise.all([squares, ...dots].map((t) => take(t)));
+  return new Map(
+    cts.map((ct, i) => {
+      const norms = measured.get(ct)!.norm * Math.sqrt(whole);
+      return [ct, norms === 0 ? 0 : products[i] / norms];
+    }),
+  );
+}
+
+/** Reads and disposes of a number; not of the cotangent, since a scalar is its own minimum. */
+async function take(t: Tensor, ct?: Tensor): Promise<number> {
   const value = await t.item();
-  t.dispose();
+  if (t !== ct) t.dispose();
   return value;
 }
 

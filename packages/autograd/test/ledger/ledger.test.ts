@@ -83,6 +83,33 @@ describe("an entry", () => {
     expect(steps.every((step) => step.firstNonFinite === undefined)).toBe(true);
   });
 
+  test("tells the cosine of a step among what arrived there, though elsewhere the same cotangent arrived alone", async () => {
+    const f = (p: Params): Tensor => {
+      const [u, y] = [p.w.mul(1.5), p.v.mul(2)]; // what their sum gets, both get; u gets more
+      return term("a", u.add(y).square().sum()).add(term("b", u.mul(f64([3, -5])).sum()));
+    };
+    const book = await ledger(f)(params());
+    const cosineOf = (where: string): number =>
+      book
+        .of(where)
+        .parts.find((part) => part.class.term === "a")!
+        .steps.at(-1)!.cosine!;
+    const given = w.map((a, i) => 2 * (1.5 * a + 2 * v[i]));
+    const whole = given.map((g, i) => g + [3, -5][i]);
+    expect(cosineOf("v")).toBeCloseTo(1, 12);
+    expect(cosineOf("w")).toBeCloseTo(dot(given, whole) / norm(given) / norm(whole), 12);
+  });
+
+  test("of a scalar parameter has contributions that can be read", async () => {
+    for (const [x, expected] of [
+      [4, 0.25],
+      [-1, NaN],
+    ]) {
+      const entry = (await ledger((p: { s: Tensor }) => p.s.sqrt())({ s: tensor(x) })).of("s");
+      expect([await entry.total.item(), await entry.parts[0].contribution.item()]).toEqual([expected, expected]);
+    }
+  });
+
   test("measures steps without being asked only where there are few", async () => {
     const deep = (p: Params): Tensor => {
       let x = p.w;
@@ -186,6 +213,10 @@ describe("a ledger is plain data", () => {
     const turned = await ledger(model)({ w: f64([0.5, 1]), v: f64([2, 0.3]) });
     const found = before.diff(turned).changes.find((c) => c.where === "w" && c.class.term === "balance")!;
     expect([found.change, found.distance]).toEqual([0, expect.closeTo(0.4 / norm(balance))]);
+    const nothing = await ledger((p: Params) => ({ loss: model(p).loss.add(term("none", p.w.sum().mul(0))) }))(
+      params(),
+    );
+    expect(before.diff(nothing).changes.every(({ distance }) => distance === 0)).toBe(true);
     expect(() => before.diff({ ...after.toJSON(), version: 2 as never })).toThrow(/of this version/);
   });
 });
@@ -206,6 +237,12 @@ describe("the graph of a ledger", () => {
       ]),
     );
     expect(edges).toHaveLength(5);
+  });
+
+  test("is drawn with what is not finite as the largest", async () => {
+    const book = await ledger((p: Params) => scope("a", () => p.w.sqrt().sum()).add(p.v.sum()))(params());
+    expect([...book.toDot().matchAll(/penwidth=(\S+)\]/g)].map(([, width]) => width)).toContain("8.00");
+    expect(book.toDot()).not.toContain("penwidth=NaN");
   });
 
   test("is drawn by Graphviz, whatever scopes are called", async () => {

@@ -97,6 +97,18 @@ describe("what was split", () => {
     expect(ops.filter(([op]) => op === "concat").at(-1)).toEqual(["concat", 3]);
     expect(ops.map(([op]) => op)).not.toContain("pad");
   });
+
+  test("in many parts is put together without a sum, by concats of no more than 64", () => {
+    const cut = (x: Tensor): Tensor =>
+      x
+        .split(200)
+        .reduce((product, part) => product.mul(part), ones([1]))
+        .sum();
+    const ops = operations(grad(cut)(ones([200])));
+    const widths = ops.flatMap(([op, inputs]) => (op === "concat" ? [inputs] : []));
+    expect([Math.max(...widths), widths.length]).toEqual([64, Math.ceil(199 / 63)]);
+    expect(ops.map(([op]) => op)).not.toContain("pad");
+  });
 });
 
 /** The operations that a tensor is computed by, from the first to the last, with how many inputs each has. */

@@ -1,5 +1,6 @@
-import { ConfigError, scatter, ShapeError, where, type Tensor } from "@switchyard/tensor";
+import { ConfigError, scatter, ShapeError, type Tensor } from "@switchyard/tensor";
 import { describe, fullLike } from "@switchyard/tensor/graph";
+import { onlyReal } from "../losses/overTokens.ts";
 import { place } from "../routing/choose.ts";
 import type { Routing } from "../routing/routing.ts";
 
@@ -7,8 +8,7 @@ import type { Routing } from "../routing/routing.ts";
 function chosenBy(op: string, { experts, gates, mask }: Routing): Tensor {
   if (!experts) throw new ConfigError(`${op}: needs a router whose tokens choose experts`);
   const one = fullLike(experts, 1, experts.shape, "f32");
-  const real = mask ? where(mask.expandDims(1), one, 0) : one;
-  return place(real, experts, gates.shape[1]);
+  return place(onlyReal(one, mask), experts, gates.shape[1]);
 }
 
 /**

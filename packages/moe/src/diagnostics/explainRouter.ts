@@ -37,6 +37,7 @@ export interface LogitMover extends RouterMover {
 export interface RouterExplanation {
   /** The router's scope, such as `layers.1/moe/router`. */
   readonly router: string;
+  /** Rows of the logits: tokens, or in the groups of a hierarchy the slots of its first level. */
   readonly tokens: number;
   readonly experts: number;
   /** The gradient by the logits, by term and path, expert and token: largest first. */
@@ -65,7 +66,7 @@ export function explainRouter(ledger: Ledger): RouterExplanation[] {
 
 /** Whether some class crosses the mark that paths are told apart by. */
 const isSplit = (ledger: Ledger): boolean =>
-  [...ledger.parameters, ...ledger.marks].some((where) =>
+  [...ledger.marks, ...ledger.parameters].some((where) =>
     ledger.of(where).parts.some((part) => part.class.marks?.includes("combine")),
   );
 
@@ -73,9 +74,11 @@ function explain(ledger: Ledger, mark: string, split: boolean): RouterExplanatio
   const entry = ledger.of(mark);
   const [tokens, experts] = entry.total.shape;
   const router = mark.replace(/\/?logits(?=#|$)/, "");
-  const path = `${router.replace(/#\d+$/, "").replaceAll("/", ".")}.gate`;
+  const scopes = router.replace(/#\d+$/, "");
+  const path = scopes === "" ? "gate" : `${scopes.replaceAll("/", ".")}.gate`;
   const gate = ledger.parameters.includes(path) ? ledger.of(path) : undefined;
-  const logits = entry.parts.map((part) => logitMover(part, entry, experts, split));
+  const total = sumOfParts(entry);
+  const logits = entry.parts.map((part) => logitMover(part, total, { norm: entry.norm, experts, split }));
   const explanation = { router, tokens, experts, logits, ...(gate && { gate: gateMovers(gate, split) }) };
   return { ...explanation, toString: () => explanationText(explanation) };
 }
@@ -86,13 +89,23 @@ function moverOf({ class: cls, norm, share, cosine }: LedgerPart, split: boolean
   return { term: cls.term ?? "task", path, norm, share, cosine };
 }
 
-function logitMover(part: LedgerPart, { parts, norm }: LedgerEntry, experts: number, split: boolean): LogitMover {
+function sumOfParts({ parts }: LedgerEntry): Float64Array {
+  const sum = new Float64Array(parts[0].elements.length);
+  for (const { elements } of parts) for (let i = 0; i < sum.length; i++) sum[i] += elements[i];
+  return sum;
+}
+
+/** @param total `[T, E]`: the sum of all parts, of this norm. */
+function logitMover(
+  part: LedgerPart,
+  total: Float64Array,
+  { norm, experts, split }: { norm: number; experts: number; split: boolean },
+): LogitMover {
   const gradient = part.elements;
   const byExpert = new Array<number>(experts).fill(0);
   const byToken = new Array<number>(gradient.length / experts).fill(0);
   for (let i = 0; i < gradient.length; i++) {
-    const total = parts.reduce((sum, { elements }) => sum + elements[i], 0);
-    const share = norm === 0 ? 0 : (gradient[i] * total) / norm ** 2;
+    const share = norm === 0 ? 0 : (gradient[i] * total[i]) / norm ** 2;
     byExpert[i % experts] += share;
     byToken[Math.floor(i / experts)] += share;
   }

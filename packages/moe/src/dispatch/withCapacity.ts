@@ -1,6 +1,6 @@
 import { ConfigError, random, scatter, where, type Key, type Tensor } from "@switchyard/tensor";
 import { fullLike, iotaLike } from "@switchyard/tensor/graph";
-import { makeRouting } from "../routing/makeRouting.ts";
+import { withDropped } from "../routing/makeRouting.ts";
 import type { TokenRouting } from "../routing/routing.ts";
 import { byRealTokens } from "./byRealTokens.ts";
 import { capacityOf, checkCapacity, type CapacityOptions, type CapacityPriority } from "./capacity.ts";
@@ -17,7 +17,7 @@ import { capacityOf, checkCapacity, type CapacityOptions, type CapacityPriority 
  */
 export function withCapacity<R extends TokenRouting>(routing: R, options: CapacityOptions, key?: Key): R {
   checkCapacity("withCapacity", options);
-  const { experts, weights, logits, probs, mask } = routing;
+  const { experts } = routing;
   if (!experts)
     throw new ConfigError(
       "withCapacity: needs a router whose tokens choose experts; others have a capacity of their own",
@@ -37,9 +37,7 @@ export function withCapacity<R extends TokenRouting>(routing: R, options: Capaci
   const rank = iotaLike(experts, [pairs], 0, "i32").sub(begins.gather(expert)); // within its expert
   const capacity = places(routing, options);
   const late = scatter(rank.ge(capacity).cast("i32"), order, [pairs], { op: "set", unique: true }).reshape([tokens, k]);
-  const dropped = routing.dropped.or(late.gt(0));
-  const remade = makeRouting({ experts, weights, logits, probs, mask, expertCount: count, dropped });
-  return { ...routing, ...remade, requested: routing.requested };
+  return withDropped(routing, routing.dropped.or(late.gt(0)));
 }
 
 /** `bool[T, k]`: padding, and what the router itself has left out. */

@@ -1,17 +1,9 @@
-import {
-  attention as attend,
-  ConfigError,
-  random,
-  ShapeError,
-  where,
-  zeros,
-  type Key,
-  type Tensor,
-} from "@switchyard/tensor";
+import { attention as attend, ConfigError, random, ShapeError, where, type Key, type Tensor } from "@switchyard/tensor";
 import {
   checkOptions,
   describe,
   flag,
+  fullLike,
   iotaLike,
   nonNegative,
   positiveInteger,
@@ -61,8 +53,8 @@ export interface Attention {
   init(key: Key): AttentionParams;
   /** `[B, S, D] -> [B, S, D]`; each position sees itself and those before it. */
   apply(params: AttentionParams, x: Tensor): Tensor;
-  /** An empty cache. */
-  start(batch: number, context: number): AttentionCache;
+  /** An empty cache, where the parameters are and of their dtype. */
+  start(params: AttentionParams, batch: number, context: number): AttentionCache;
   /**
    * Positions that go on from a cache.
    *
@@ -119,8 +111,8 @@ export function attention(options: AttentionOptions): Attention {
       const [q, k, v] = project(params, x);
       return merge(params.out, attend(q, k, v, { causal: true }));
     },
-    start(batch, context) {
-      const empty = zeros([batch, kvHeads, context, width]);
+    start({ qkv }, batch, context) {
+      const empty = fullLike(qkv, 0, [batch, kvHeads, context, width], qkv.dtype);
       return { keys: empty, values: empty };
     },
     step(params, x, cache, position) {

@@ -1,7 +1,8 @@
-import { ConfigError, topK, where, type Tensor } from "@switchyard/tensor";
+import { ConfigError, topK, type Tensor } from "@switchyard/tensor";
 import { checkOptions, finiteNumber, fullLike, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 import { place } from "../routing/choose.ts";
 import type { Routing } from "../routing/routing.ts";
+import { onlyReal } from "./overTokens.ts";
 
 export interface SequenceBalanceLossOptions {
   /** Tokens in a sequence; divides the tokens of the record, which are sequences one after the other. */
@@ -33,7 +34,9 @@ export function sequenceBalanceLoss(routing: Routing, options: SequenceBalanceLo
   const best = topK(probs, k).indices;
   const chosen = place(fullLike(probs, 1, best.shape, probs.dtype), best, experts); // [T, E]
   const bySequence = (x: Tensor): Tensor =>
-    (mask ? where(mask.expandDims(1), x, 0) : x).reshape([tokens / sequence, sequence, experts]).sum(1); // [B, E]
+    onlyReal(x, mask)
+      .reshape([tokens / sequence, sequence, experts])
+      .sum(1); // [B, E]
   const real = mask
     ? mask
         .cast(probs.dtype)

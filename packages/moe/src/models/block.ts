@@ -1,11 +1,5 @@
 import { random, scope, type Key, type Tensor } from "@switchyard/tensor";
-import {
-  attention,
-  type Attention,
-  type AttentionCache,
-  type AttentionOptions,
-  type AttentionParams,
-} from "../layers/attention.ts";
+import { attention, type AttentionCache, type AttentionOptions, type AttentionParams } from "../layers/attention.ts";
 import { feedForward, type FeedForwardOptions, type FeedForwardParams } from "../layers/feedForward.ts";
 import { moe as mixture, type MoeOptions, type MoeParams, type MoeResult } from "../layers/moe.ts";
 import { normalization, type NormalizationParams, type NormKind } from "../layers/normalization.ts";
@@ -52,7 +46,8 @@ export interface Block<P, R extends Routing> {
     options: RouteOptions,
     past?: { readonly cache: AttentionCache; readonly position: Tensor },
   ): BlockResult<R>;
-  start: Attention["start"];
+  /** An empty cache, for a number of sequences of at most so many tokens. */
+  start(params: BlockParams<P>, batch: number, context: number): AttentionCache;
 }
 
 /** `x + attention(norm(x))`, then `x + network(norm(x))`, the network being a mixture or a dense one. */
@@ -63,7 +58,7 @@ export function block<P, R extends Routing>(options: BlockOptions<P, R>): Block<
   const dense = feedForward({ dim, hidden, activation, outStd: residual * hidden ** -0.5 });
   const sparse = moe && mixture({ ...moe, dim, hidden: moe.hidden ?? hidden, activation });
   return {
-    start: (batch, context) => attending.start(batch, context),
+    start: (params, batch, context) => attending.start(params.attention, batch, context),
     init(key) {
       const [attentionKey, innerKey] = random.split(key, 2);
       return {

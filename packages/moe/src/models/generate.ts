@@ -1,4 +1,5 @@
 import { ConfigError, random, realize, tensor, type Key, type Tensor } from "@switchyard/tensor";
+import { treeLeaves } from "@switchyard/autograd";
 import { checkOptions, requireOptions, wholeNumber, type Rule } from "@switchyard/tensor/graph";
 import type { LanguageModel } from "./model.ts";
 import { sampleToken, samplingRules, type SamplingOptions } from "./sampling.ts";
@@ -7,7 +8,7 @@ export interface GenerateOptions extends SamplingOptions {
   /** Token ids to go on from: at least one, at most the context. */
   readonly prompt: readonly number[];
   readonly maxTokens: number;
-  /** The same key draws the same tokens. */
+  /** The same key draws the same tokens. It lives where the parameters do. */
   readonly key?: Key;
 }
 
@@ -100,12 +101,13 @@ async function* rowsFrom<P>(
   let fed = rows.map((row) => row.slice()); // what the model has yet to read
   let held = shortest; // positions of the cache, once it is read
   let cache = model.start(params, rows.length);
+  const device = treeLeaves(params)[0]?.device;
   try {
     for (let step = 0; maxTokens > 0 && step < maxTokens + longest - shortest; step++) {
-      const tokens = tensor(fed, { dtype: "i32" });
+      const tokens = tensor(fed, { dtype: "i32", device });
       const { logits, cache: grown } = model.step(params, tokens, cache);
       if (step === 0) checkIds(prompts.flat(), logits.shape[2]);
-      const seen = rows.map((row) => seenIn(row, logits.shape[2], sampling));
+      const seen = rows.map((row) => seenIn(row, logits, sampling));
       // How many tokens of its own a row has: below 0 while it is still being read.
       const made = rows.map((row, b) => row.length - prompts[b].length);
       const isNew = made.map((count) => count >= 0 && count < maxTokens);
@@ -133,11 +135,15 @@ async function* rowsFrom<P>(
 }
 
 /** `bool[V]`: which tokens a sequence has; undefined if nothing asks. */
-function seenIn(row: readonly number[], vocab: number, { repetitionPenalty = 1 }: SamplingOptions): Tensor | undefined {
+function seenIn(
+  row: readonly number[],
+  { shape, device }: Tensor,
+  { repetitionPenalty = 1 }: SamplingOptions,
+): Tensor | undefined {
   if (repetitionPenalty === 1) return undefined;
-  const seen = new Uint8Array(vocab);
+  const seen = new Uint8Array(shape[2]);
   for (const id of row) seen[id] = 1;
-  return tensor(seen, { dtype: "bool" });
+  return tensor(seen, { dtype: "bool", device });
 }
 
 /** @throws {ConfigError} for an id that the model has no logit for, which it would read as nothing. */

@@ -5,11 +5,10 @@ import {
   random,
   scope,
   ShapeError,
-  zeros,
   type Key,
   type Tensor,
 } from "@switchyard/tensor";
-import { checkOptions, describe, fraction, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
+import { checkOptions, describe, fraction, fullLike, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 import { embedding, type EmbeddingParams } from "../layers/embedding.ts";
 import { linear, type LinearParams } from "../layers/linear.ts";
 import { lstm, type LstmParams, type LstmState } from "../layers/lstm.ts";
@@ -117,7 +116,7 @@ export function lstmMoe(options: LstmMoeOptions): LstmMoe {
     return { output, cache: { first: first.state, second: second.state } };
   };
   const start: LstmMoe["start"] = ({ head: { weight } }, batch) => {
-    const zero = zeros([batch, dim], { dtype: weight.dtype as "f32", device: weight.device });
+    const zero = fullLike(weight, 0, [batch, dim], weight.dtype);
     return { first: { h: zero, c: zero }, second: { h: zero, c: zero } };
   };
   const whole = (params: LstmMoeParams, ids: Tensor, given: Partial<LossOptions>): LstmMoeOutput =>

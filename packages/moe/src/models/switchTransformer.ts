@@ -7,7 +7,7 @@ import { feedForward, type FeedForwardParams } from "../layers/feedForward.ts";
 import { linear, type LinearParams } from "../layers/linear.ts";
 import { normalization, type NormalizationParams } from "../layers/normalization.ts";
 import type { GateParams } from "../routing/gate.ts";
-import { makeRouting } from "../routing/makeRouting.ts";
+import { withDropped } from "../routing/makeRouting.ts";
 import type { LogitRouting, RouteOptions } from "../routing/routing.ts";
 import { switchTop1 } from "../routing/switchTop1.ts";
 import type { LossOptions, Model } from "./model.ts";
@@ -281,11 +281,9 @@ function upTo(scores: Tensor): Tensor {
 
 /** The record in which, of the tokens of a sequence, an expert sees no more than its capacity, the first ones. */
 function withSequenceCapacity(routing: LogitRouting, steps: number, capacity: number): LogitRouting {
-  const { experts, weights, logits, probs, mask } = routing;
+  const { experts, logits } = routing;
   const count = logits.shape[1];
   const chosen = iotaLike(experts, [1, count], 1, "i32").eq(experts).cast("i32").reshape([-1, steps, count]);
   const place = chosen.cumsum(1).mul(chosen).sum(-1); // [B, S], from 1
-  const dropped = place.gt(capacity).reshape(experts.shape);
-  const remade = makeRouting({ experts, weights, logits, probs, mask, expertCount: count, dropped });
-  return { ...routing, ...remade, requested: routing.requested };
+  return withDropped(routing, place.gt(capacity).reshape(experts.shape));
 }

@@ -1,13 +1,4 @@
-import {
-  ConfigError,
-  crossEntropy,
-  DTypeError,
-  random,
-  scope,
-  ShapeError,
-  zeros,
-  type Tensor,
-} from "@switchyard/tensor";
+import { ConfigError, crossEntropy, DTypeError, random, scope, ShapeError, type Tensor } from "@switchyard/tensor";
 import {
   checkOptions,
   describe,
@@ -205,9 +196,9 @@ export function transformer<P = NoisyTopKParams, R extends Routing = LogitRoutin
       const entropy = crossEntropy(logits, batch.targets);
       return { loss: entropy.add(rest.balance), crossEntropy: entropy, ...rest };
     },
-    start: (_params, batch) => ({
-      position: zeros([], { dtype: "i32" }),
-      layers: blocks.map((layer) => layer.start(batch, context)),
+    start: (params, batch) => ({
+      position: fullLike(params.embedding.table, 0, [], "i32"),
+      layers: blocks.map((layer, i) => layer.start(params.layers[i], batch, context)),
     }),
     step(params, ids, cache) {
       const { output, caches } = forward(params, ids, {}, cache);

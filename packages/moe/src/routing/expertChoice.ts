@@ -52,7 +52,7 @@ export function expertChoice(options: ExpertChoiceOptions): Router<GateParams, E
         gates: place(weights, chosen, tokens).transpose(),
         logits,
         probs,
-        ...slotsOf(chosen, mark("combine", weights), live),
+        ...slotsOf(chosen, weights, live),
         ...(mask && { mask }),
       };
     },
@@ -76,14 +76,14 @@ function slotsOf(
   }
   const sought = where(live, expert, experts).reshape([size]);
   const order = sought.argsort();
-  const place = scatter(iotaLike(chosen, [size], 0, "i32"), order, [size], { op: "set", unique: true });
+  const slotOf = scatter(iotaLike(chosen, [size], 0, "i32"), order, [size], { op: "set", unique: true });
   const sorted = sought.gather(order) as Tensor<"i32">;
   const counts = live.cast("i32").sum(1) as Tensor<"i32">;
   return {
     slots: {
       token: chosen.reshape([size]).gather(order),
       expert: sorted,
-      weight: spread(combined, order, place.reshape([size, 1])),
+      weight: spread(combined, order, slotOf.reshape([size, 1])),
       live: sorted.lt(experts) as Tensor<"bool">,
     },
     counts,

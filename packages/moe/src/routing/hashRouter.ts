@@ -1,5 +1,5 @@
 import { ConfigError, DTypeError, shiftRight, topK, type Tensor } from "@switchyard/tensor";
-import { checkOptions, describe, iotaLike, positiveInteger, wholeNumber } from "@switchyard/tensor/graph";
+import { checkOptions, describe, iotaLike, positiveInteger, type Rule } from "@switchyard/tensor/graph";
 import { checkChoices } from "./checks.ts";
 import { evenRouting, type ExpertCount } from "./parameterFree.ts";
 import type { Router, TokenRouting } from "./routing.ts";
@@ -7,9 +7,14 @@ import type { Router, TokenRouting } from "./routing.ts";
 export interface HashRouterOptions {
   /** Experts a token is sent to; 1 by default. */
   readonly k?: number;
-  /** Decides which hash; 0 by default. */
+  /** Decides which hash: an integer of 32 bits, 0 by default. */
   readonly seed?: number;
 }
+
+const word: Rule = {
+  must: "an integer from 0 to 4294967295",
+  holds: (value) => typeof value === "number" && value >>> 0 === value,
+};
 
 /**
  * A fixed hash of the token's id chooses its experts, whatever its features: nothing to learn, no loss to balance, and an id always
@@ -20,7 +25,7 @@ export interface HashRouterOptions {
  * @throws {ConfigError} on a bad option; from `route`, without `tokenIds`.
  */
 export function hashRouter(options: HashRouterOptions = {}): Router<ExpertCount, TokenRouting> {
-  checkOptions("hashRouter", options, { k: positiveInteger, seed: wholeNumber });
+  checkOptions("hashRouter", options, { k: positiveInteger, seed: word });
   const { k = 1, seed = 0 } = options;
   return {
     init(_key, { experts }) {

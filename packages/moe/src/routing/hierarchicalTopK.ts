@@ -1,8 +1,10 @@
 import {
   ConfigError,
   groupedMatmul,
+  mark,
   random,
   scatter,
+  scope,
   softmax,
   topK,
   zeros,
@@ -87,12 +89,11 @@ export function hierarchicalTopK(
       if (noise) throw new ConfigError("hierarchicalTopK: draws noise for both levels; give a key instead of noise");
       const key = train ? drawingKey("hierarchicalTopK", "training draws noise and needs", routeOptions) : undefined;
       const [primaryKey, secondaryKey] = key ? random.split(key) : [];
-      const primary = groupRouter.route(params.primary, x, { train, key: primaryKey, mask });
-      const secondary = routeInGroups(params.secondary, dispatch(x, primary), primary, {
-        k,
-        noiseEpsilon,
-        key: secondaryKey,
-      });
+      // Scopes like the parameters, so that explainRouter finds the gate of each level.
+      const primary = scope("primary", () => groupRouter.route(params.primary, x, { train, key: primaryKey, mask }));
+      const secondary = scope("secondary", () =>
+        routeInGroups(params.secondary, dispatch(x, primary), primary, { k, noiseEpsilon, key: secondaryKey }),
+      );
       return { ...joined(primary, secondary, mask), primary, secondary };
     },
   };
@@ -105,7 +106,7 @@ function routeInGroups(
   { offsets, slots }: LogitRouting,
   { k, noiseEpsilon, key }: Pick<HierarchicalTopKOptions, "k" | "noiseEpsilon"> & Pick<RouteOptions, "key">,
 ): LogitRouting {
-  const logits = groupedMatmul(rows, gate, offsets); // [N, E / groups]
+  const logits = mark("logits", groupedMatmul(rows, gate, offsets)); // [N, E / groups]
   const draw = key && random.normal(key, logits.shape).cast(logits.dtype);
   const noiseStd = draw ? groupedMatmul(rows, noise, offsets).softplus().add(noiseEpsilon!) : zerosLike(logits);
   const noisyLogits = draw ? logits.add(draw.mul(noiseStd)) : logits;

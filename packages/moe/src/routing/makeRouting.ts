@@ -52,6 +52,13 @@ export function makeRouting(parts: RoutingParts): TokenRouting {
   };
 }
 
+/** The record in which these pairs are not sent. `requested` stays what was asked for. */
+export function withDropped<R extends TokenRouting>(routing: R, dropped: Tensor): R {
+  const { experts, weights, logits, probs, mask, gates, requested } = routing;
+  const remade = makeRouting({ experts, weights, logits, probs, mask, expertCount: gates.shape[1], dropped });
+  return { ...routing, ...remade, requested };
+}
+
 /** Padding drops nothing: it was never to be sent. */
 const realDrops = (dropped: Tensor<"bool"> | undefined, mask: Tensor<"bool"> | undefined): Tensor<"bool"> | undefined =>
   dropped && ((mask ? dropped.and(mask.expandDims(1)) : dropped) as Tensor<"bool"> | undefined);

@@ -1,4 +1,4 @@
-import { init, random, softmax, tensor, type Tensor } from "@switchyard/tensor";
+import { init, ones, random, softmax, tensor, type Tensor } from "@switchyard/tensor";
 import {
   doctor,
   expertChoice,
@@ -39,6 +39,13 @@ describe("doctor", () => {
     const byExperts = expertChoice({ capacityFactor: 2 }).route({ gate }, x);
     const second = gshardTop2().route({ gate }, x);
     expect(await doctor({ routings: [learned, drawn, byExperts, second] })).toEqual([]);
+  });
+
+  test("calls nothing a collapse that a few tokens may do by chance", async () => {
+    const few = (count: number): Promise<Ailment[]> =>
+      ailments(switchTop1().route({ gate: tensor([[9, 0]], { dtype: "f64" }) }, ones([count, 1], { dtype: "f64" })));
+    expect(await few(2)).not.toContain("collapse");
+    expect(await few(20)).toContain("collapse");
   });
 
   test.each<[Ailment, () => Routing, RegExp]>([

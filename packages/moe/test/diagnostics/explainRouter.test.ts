@@ -2,7 +2,9 @@ import { fc, test } from "@fast-check/vitest";
 import { init, random, scope, type Tensor } from "@switchyard/tensor";
 import { grad, ledger, treeLeaves, treePaths } from "@switchyard/autograd";
 import {
+  expertChoice,
   explainRouter,
+  hierarchicalMoe,
   importanceLoss,
   loadLoss,
   moe,
@@ -92,6 +94,38 @@ describe("what moves a router", () => {
     expect(lines[1]).toMatch(/^ +path +norm +share +0 +1 +2 +3$/);
     expect(lines[2]).toMatch(/^ {2}\S+ +\S.+ +\d\.\d\de[+-]\d+ +-?\d+\.\d%( +-?\d+\.\d%){4}$/);
     expect(lines[5]).toBe("and its gate");
+  });
+
+  test("of a router by itself, outside all scopes, finds its gate", async () => {
+    const router = softmaxTopK({ k: 2 });
+    const x = random.normal(random.key(1), [5, 6]);
+    const params = router.init(random.key(0), { dim: 6, experts });
+    const [found] = explainRouter(await ledger((p: typeof params) => switchLoss(router.route(p, x)))(params));
+    expect([found.router, found.gate!.map(({ term }) => term)]).toEqual(["", ["task"]]);
+  });
+
+  test("of a hierarchy is told level by level, of each gate", async () => {
+    const mixture = hierarchicalMoe({ dim: 6, hidden: 8, experts, groups: 2, topGroups: 2, k: 2 });
+    const params = { moe: mixture.init(random.key(0)) };
+    const x = random.normal(random.key(1), [5, 6]);
+    const loss = (p: typeof params) => {
+      const { output } = scope("moe", () => mixture.apply(p.moe, x, { train: true, key: random.key(2) }));
+      return output.square().mean();
+    };
+    const found = explainRouter(await ledger(loss)(params, { marks: ["combine"] }));
+    expect(found.map(({ router, tokens: rows, experts: columns }) => [router, rows, columns])).toEqual([
+      ["moe/router/primary", 5, 2],
+      ["moe/router/secondary", 10, 2],
+    ]);
+    expect(found.every(({ gate }) => gate![0].norm > 0 && gate![0].path === "combine weights")).toBe(true);
+  });
+
+  test("of experts that choose, marks the weights once", async () => {
+    const mixture = moe({ dim: 6, hidden: 8, experts, router: expertChoice({ capacityFactor: 1 }) });
+    const x = random.normal(random.key(1), [8, 6]);
+    const loss = (p: ReturnType<typeof mixture.init>) => mixture.apply(p, x).output.square().mean();
+    const book = await ledger(loss)(mixture.init(random.key(0)), { marks: ["combine"] });
+    expect(book.marks).toEqual(["router/logits", "router/combine"]);
   });
 
   test("cannot be told where no gradient arrives at logits", async () => {

@@ -72,6 +72,12 @@ describe("plan", () => {
     }
   });
 
+  test("an option that is undefined is as if left out", () => {
+    const { moe, ...sizes } = presets.demo;
+    const vague = { ...sizes, kvHeads: undefined, tie: undefined, moe: { ...moe, hidden: undefined } };
+    expect(plan(vague)).toEqual(plan(presets.demo));
+  });
+
   test("operations are two for each number multiplied, and attention's over half the context", () => {
     const config = { vocab: 10, dim: 4, layers: 1, heads: 2, hidden: 3, context: 6, moe: null, bias: false };
     const { flops, bytes, memory } = plan(config);
@@ -109,6 +115,8 @@ describe("plan", () => {
     const masked = plan(config, { devices: 2, routing: { ...routing, mask: [true, true, false, false] } });
     expect(masked.expertParallel!.load).toEqual([3, 1]);
     expect(masked.expertParallel!.slowdown).toBe(1.5);
+    // Of 2 real tokens, experts have 2, 1, 1, 0 of a mean of 1: padding makes no places.
+    expect(masked.expertParallel!.capacity[0]).toMatchObject({ places: 1, dropped: 1 / 4, padding: 1 / 4 });
   });
 
   test("without a record tokens draw evenly", () => {

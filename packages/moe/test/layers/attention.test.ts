@@ -69,7 +69,7 @@ describe("attention", () => {
     const params = layer.init(random.key(0));
     const x = random.normal(random.key(1), [2, 7, options.dim]);
     const whole = (await layer.apply(params, x).toArray()) as number[][][];
-    let cache = layer.start(2, 9);
+    let cache = layer.start(params, 2, 9);
     let position = 0;
     for (const steps of [3, 1, 2, 1]) {
       const part = x.slice([], [position, position + steps]);

@@ -1,4 +1,15 @@
-import { argMax, ConfigError, init, memory, random, realize, tensor, type Tensor } from "@switchyard/tensor";
+import { treeMap } from "@switchyard/autograd";
+import {
+  argMax,
+  ConfigError,
+  init,
+  memory,
+  random,
+  realize,
+  setDefaultDevice,
+  tensor,
+  type Tensor,
+} from "@switchyard/tensor";
 import { generate, generateBatch, transformer, type GenerateOptions, type LanguageModel } from "@switchyard/moe";
 import { beforeAll, describe, expect, test } from "vitest";
 import { sampleToken } from "../../src/models/sampling.ts";
@@ -45,6 +56,19 @@ describe("generate", () => {
     const inside = await uncached([1, 2, 3, 4, 5, 6], 3); // the last of these is the ninth token
     const half = [1, 2, 3, 4, 5, 6, ...inside].slice(-4);
     expect(ids).toEqual([...inside, ...(await uncached(half, 2))]);
+  });
+
+  test("goes on where the parameters are and in their dtype, whatever the default device", async () => {
+    const expected = await collect({ temperature: 0, repetitionPenalty: 1.2, maxTokens: 9 });
+    const f64 = treeMap((p) => p.cast("f64"), params);
+    setDefaultDevice("wasm");
+    for (const elsewhere of [params, f64]) {
+      const ids: number[] = [];
+      const options = { prompt: [1, 2], maxTokens: 9, temperature: 0, repetitionPenalty: 1.2 };
+      for await (const id of generate(model, elsewhere, options)) ids.push(id);
+      expect(ids).toEqual(expected);
+    }
+    setDefaultDevice("cpu");
   });
 
   test("no tokens asked for are no tokens", async () => {

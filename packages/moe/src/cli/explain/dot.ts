@@ -16,7 +16,7 @@ const mainTerm = ({ byTerm }: GradientEdge): string =>
  */
 export function pageDot(graph: GradientGraph, terms: readonly string[]): string {
   const ids = elementIds(graph);
-  const largest = Math.max(...graph.edges.map(({ norm = 0 }) => norm), Number.MIN_VALUE);
+  const largest = Math.max(...graph.edges.map(({ norm = 0 }) => norm).filter(Number.isFinite), Number.MIN_VALUE);
   const clusters = groupBy(graph.nodes, clusterOf);
   const lines = [...clusters].map(([cluster, nodes], i) => {
     const inside = nodes.map((node) => nodeLine(node, cluster, ids)).join("\n");
@@ -25,7 +25,8 @@ export function pageDot(graph: GradientGraph, terms: readonly string[]): string 
       : `subgraph cluster_${i} { label=${quoted(cluster)}; class="layer"; margin=14;\n${inside}\n}`;
   });
   const edges = graph.edges.map((edge, i) => {
-    const width = Math.max(0.6, 7 * (1 + Math.log10((edge.norm ?? 0) / largest) / 4)).toFixed(2);
+    const relative = (edge.norm ?? 0) / largest;
+    const width = (Number.isFinite(relative) ? Math.max(0.6, 7 * (1 + Math.log10(relative) / 4)) : 7).toFixed(2);
     const style = `id="e${i}", class="edge term${terms.indexOf(mainTerm(edge))}", penwidth=${width}, tooltip=${quoted(edgeTip(edge))}`;
     return `${ids.get(edge.from)} -> ${ids.get(edge.to)} [${style}, arrowsize=0.6];`;
   });

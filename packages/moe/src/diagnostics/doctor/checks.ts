@@ -43,6 +43,10 @@ function effectiveExperts(counts: readonly number[]): number {
   return Math.exp(-sum(counts.filter((n) => n > 0).map((n) => (n / total) * Math.log(n / total))));
 }
 
+/** Whether counts are more uneven than chance makes those of tokens that draw evenly. */
+const isBeyondChance = ({ tokens, experts, k, requested }: Observed): boolean =>
+  cvOf(requested) >= 3 * samplingFloor({ tokens, experts, k });
+
 const nonFinite: Check = ({ layer, logits, probs }) => {
   const [name, rows] = logits ? (["logits", logits] as const) : (["probabilities", probs] as const);
   // -∞ rules an expert out, and is meant.
@@ -60,8 +64,9 @@ const nonFinite: Check = ({ layer, logits, probs }) => {
   };
 };
 
-const collapse: Check = ({ layer, tokens, experts, k, requested }) => {
-  if (tokens === 0 || experts <= k) return undefined;
+const collapse: Check = (observed) => {
+  const { layer, tokens, experts, k, requested } = observed;
+  if (tokens === 0 || experts <= k || !isBeyondChance(observed)) return undefined;
   const used = effectiveExperts(requested);
   if (used > 1.5 * k || used > experts / 2) return undefined;
   return {
@@ -88,10 +93,11 @@ const deadExperts: Check = ({ layer, tokens, experts, k, requested }) => {
   };
 };
 
-const imbalance: Check = ({ layer, tokens, experts, k, requested }) => {
-  if (tokens === 0 || experts <= k) return undefined;
+const imbalance: Check = (observed) => {
+  const { layer, tokens, experts, k, requested } = observed;
+  if (tokens === 0 || experts <= k || !isBeyondChance(observed)) return undefined;
   const [cv, floor] = [cvOf(requested), samplingFloor({ tokens, experts, k })];
-  if (cv < 0.5 || cv < 3 * floor) return undefined;
+  if (cv < 0.5) return undefined;
   const busiest = (Math.max(...requested) * experts) / sum(requested);
   return {
     ailment: "imbalance",

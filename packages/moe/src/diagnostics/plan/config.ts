@@ -103,21 +103,21 @@ export function fullConfig(config: PlanConfig): FullPlanConfig {
   });
   requireOptions("plan", config, "vocab", "dim", "layers", "heads", "hidden", "context", "moe");
   if (config.latent) checkLatent(config.latent);
-  return {
-    kvHeads: config.heads,
-    headDim: headDimOf(config),
-    qkNorm: false,
-    moeEvery: 1,
-    denseLayers: 0,
-    encoderLayers: 0,
-    activation: "relu",
-    norm: "rms",
-    bias: true,
-    positions: "rotary",
-    tie: false,
-    ...config,
-    moe: config.moe && fullMoe(config.moe, config.hidden),
-  };
+  const {
+    kvHeads = config.heads,
+    qkNorm = false,
+    moeEvery = 1,
+    denseLayers = 0,
+    encoderLayers = 0,
+    activation = "relu",
+    norm = "rms",
+    bias = true,
+    positions = "rotary",
+    tie = false,
+  } = config;
+  const moe = config.moe && fullMoe(config.moe, config.hidden);
+  const plain = { kvHeads, headDim: headDimOf(config), qkNorm, moeEvery, denseLayers, encoderLayers };
+  return { ...config, ...plain, activation, norm, bias, positions, tie, moe };
 }
 
 function headDimOf({ dim, heads, headDim }: PlanConfig): number {
@@ -150,7 +150,8 @@ function fullMoe(moe: PlanMoe, width: number): Required<PlanMoe> {
     throw new ConfigError(
       `plan: moe: k = ${moe.k} but there are ${moe.experts} experts; choose k from 1 to ${moe.experts}`,
     );
-  return { hidden: width, sharedExperts: 0, router: "noisy", ...moe };
+  const { hidden = width, sharedExperts = 0, router = "noisy" } = moe;
+  return { ...moe, hidden, sharedExperts, router };
 }
 
 /** Whether a layer of the decoder, or of the encoder, has a mixture. */

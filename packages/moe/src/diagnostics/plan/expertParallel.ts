@@ -60,6 +60,7 @@ export function simulateExpertParallel(
   if (expertCount % devices !== 0)
     throw new ConfigError(`plan: ${devices} devices do not divide ${expertCount} experts; choose a divisor`);
   const tokens = choices.length;
+  const real = mask ? mask.filter(Boolean).length : tokens;
   const deviceOf = (expert: number): number => Math.floor(expert / (expertCount / devices));
   const counts = new Array<number>(expertCount).fill(0);
   const [sent, received] = [new Array<number>(devices).fill(0), new Array<number>(devices).fill(0)];
@@ -82,7 +83,9 @@ export function simulateExpertParallel(
     busiestDeviceBytes: bytes(Math.max(...sent, ...received)),
     load,
     slowdown: overMean(load),
-    capacity: factors.map((factor) => capacityEffect(counts, factor, { devices, tokens, k: choices[0]?.length ?? 0 })),
+    capacity: factors.map((factor) =>
+      capacityEffect(counts, factor, { devices, tokens: real, k: choices[0]?.length ?? 0 }),
+    ),
   };
 }
 
