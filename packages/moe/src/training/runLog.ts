@@ -42,18 +42,27 @@ export interface RunLog<R> {
 function runLog<R extends { readonly step: number }>(name: string): RunLog<R> {
   const at = (dir: string): string => files.joinPath(dir, name);
   const line = (record: R): string => `${JSON.stringify(record)}\n`;
-  const read = async (dir: string): Promise<R[]> => {
-    if (!(await files.exists(at(dir)))) return [];
+  async function* records(dir: string): AsyncGenerator<R> {
+    if (!(await files.exists(at(dir)))) return;
     const lines = new TextDecoder().decode(await files.readBytes(at(dir))).split("\n");
-    return lines.slice(0, -1).map((text, i) => parsed<R>(text, `${at(dir)}: line ${i + 1}`));
-  };
+    for (const [i, text] of lines.slice(0, -1).entries()) yield parsed<R>(text, `${at(dir)}: line ${i + 1}`);
+  }
   return {
     isBegun: (dir) => files.exists(at(dir)),
-    read,
+    async read(dir) {
+      const all: R[] = [];
+      for await (const record of records(dir)) all.push(record);
+      return all;
+    },
     note: (dir, record) => files.append(at(dir), line(record)),
     async rewind(dir, steps) {
-      const kept = (await read(dir)).filter((record) => record.step <= steps);
-      await files.writeAtomically(at(dir), new TextEncoder().encode(kept.map(line).join("")));
+      let kept = "";
+      // No line beyond the checkpoint's is looked at: it was never waited for, and may be anything after a loss of power.
+      for await (const record of records(dir)) {
+        if (record.step <= steps) kept += line(record);
+        if (record.step >= steps) break;
+      }
+      await files.writeAtomically(at(dir), new TextEncoder().encode(kept));
     },
     settle: (dir) => files.settle(at(dir)),
   };

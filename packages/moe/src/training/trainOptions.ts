@@ -42,7 +42,8 @@ export interface TrainOptions<P, B, A extends { readonly loss: Tensor }, S> {
     readonly patience?: number;
   };
   /**
-   * Keeps checkpoints in a directory: every so many steps, after the last, and when the run is stopped; the newest of them, two unless `keep` says
+   * Keeps checkpoints in a directory: every so many steps, after the last, and when `signal` ends the run (a loop that is left keeps no more than
+   * it has); the newest of them, two unless `keep` says
    * how many, and, with `evaluate`, the best. Beside them, `metrics.jsonl` tells of each step.
    */
   readonly checkpoint?: { readonly dir: string; readonly every: number; readonly keep?: number };

@@ -138,6 +138,16 @@ describe("a long run", () => {
     expect((await metricsLog.read(dir)).map(({ step }) => step)).toEqual([1, 2, 3, 4]);
   });
 
+  test("lines beyond the checkpoint that a loss of power left as anything do not keep a run from going on", async () => {
+    const options = { ...meanOptions, checkpoint: { dir, every: 2 } };
+    for await (const { step } of train(options)) if (step === 1) break;
+    const { appendFile } = await import("node:fs/promises");
+    await appendFile(join(dir, "metrics.jsonl"), `${"\0".repeat(80)}\n`);
+    await expect(metricsLog.read(dir)).rejects.toThrow(/metrics\.jsonl: line 3 is not JSON/);
+    await train({ ...options, resume: true }).finish();
+    expect((await metricsLog.read(dir)).map(({ step }) => step)).toEqual([1, 2, 3, 4]);
+  });
+
   test("the keys of the batches of a step differ, and those of one batch a step are the step's", async () => {
     const drawing = {
       ...mean,
