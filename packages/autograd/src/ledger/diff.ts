@@ -27,7 +27,7 @@ export interface LedgerDiff {
 }
 
 /** The relative distance of a class's contributions to one place in two ledgers. */
-export type Distance = (cls: PathClass) => number | undefined;
+type Distance = (cls: PathClass) => number | undefined;
 
 /** That of two entries with their elements at hand: undefined where they have different sizes. */
 export const distanceBetween =
