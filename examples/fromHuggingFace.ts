@@ -1,7 +1,7 @@
 // Goes on with a text, with a model of transformers: `npm run example examples/fromHuggingFace.ts DIR`. Without DIR, a tiny one with random weights.
 import { fileURLToPath } from "node:url";
 import { init, random } from "@switchyard/tensor";
-import { generate, importHf } from "@switchyard/moe";
+import { decodePieces, generate, importHf } from "@switchyard/moe";
 
 const tiny = fileURLToPath(new URL("../packages/moe/test/interop/hf/olmoe", import.meta.url));
 
@@ -10,14 +10,8 @@ export async function* goOn(dir: string, text: string, maxTokens: number) {
   const { model, params, tokenizer } = await importHf(dir);
   const prompt = tokenizer.encode(text);
   yield text;
-  for await (const id of generate(model, params, {
-    prompt,
-    maxTokens,
-    temperature: 0.8,
-    topP: 0.95,
-    key: random.key(0),
-  }))
-    yield tokenizer.decode([id]);
+  const ids = generate(model, params, { prompt, maxTokens, temperature: 0.8, topP: 0.95, key: random.key(0) });
+  yield* decodePieces(tokenizer, ids, prompt);
 }
 
 if (import.meta.main) {

@@ -150,6 +150,7 @@ export {
   type CharacterTokenizer,
   type Tokenizer,
 } from "./text/tokenizer.ts";
+export { decodePieces } from "./text/decodePieces.ts";
 export { loadCheckpoint, saveCheckpoint } from "./training/checkpoint.ts";
 export { evaluate, type EvaluateOptions, type Evaluation } from "./training/evaluate.ts";
 export { train, type Report, type Run } from "./training/train.ts";

@@ -2,9 +2,11 @@ import type { Command } from "commander";
 import { init, random } from "@switchyard/tensor";
 import { exists, joinPath } from "../interop/files.node.ts";
 import { importHf } from "../interop/hf/importHf.ts";
-import { generate } from "../models/generate.ts";
+import { generate, type GenerateOptions } from "../models/generate.ts";
 import type { SamplingOptions } from "../models/sampling.ts";
+import { decodePieces } from "../text/decodePieces.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { optional } from "../training/optional.ts";
 import { newestRun, runsRoot } from "../training/runDirectory.ts";
 import { loadRun } from "./languageModel.ts";
 import { command, integer, number, UsageError, type CommonOptions } from "./usage.ts";
@@ -35,7 +37,7 @@ export const sampleCommand = (): Command =>
     .action(sample);
 
 async function sample(options: SampleOptions): Promise<void> {
-  const { json, prompt: given, tokens } = options;
+  const { json, prompt: given, tokens, temperature, topK, topP, repetitionPenalty } = options;
   if (given === "") throw new UsageError("option '--prompt <text>' must not be empty");
   if (options.topP === 0) throw new UsageError("option '--top-p <p>' must be above 0");
   await init(options.device);
@@ -44,16 +46,14 @@ async function sample(options: SampleOptions): Promise<void> {
     ? await imported(dir, given)
     : await trained(dir, given);
   const write = (text: string): void => void (json || process.stdout.write(text));
-  const stream = goOn({ ...samplingOf(options), maxTokens: tokens, key: random.key(options.seed) });
+  const ids = tokenizer.encode(prompt);
+  const sampling = optional({ temperature, topK, topP, repetitionPenalty });
+  const stream = goOn({ ...sampling, prompt: ids, maxTokens: tokens, key: random.key(options.seed) });
   write(prompt);
   let text = "";
-  const ids: number[] = [];
-  for await (const id of stream) {
-    ids.push(id);
-    // A character may be spread over several tokens: what is whole can be shown.
-    const whole = tokenizer.decode(ids).replace(/\ufffd+$/, "");
-    write(whole.slice(text.length));
-    text = whole;
+  for await (const piece of decodePieces(tokenizer, stream, ids)) {
+    write(piece);
+    text += piece;
   }
   if (json) console.log(JSON.stringify({ run: dir, prompt, text }));
   else write("\n");
@@ -63,26 +63,17 @@ async function sample(options: SampleOptions): Promise<void> {
 interface Ready {
   readonly tokenizer: Tokenizer;
   readonly prompt: string;
-  readonly goOn: (
-    options: SamplingOptions & { maxTokens: number; key: ReturnType<typeof random.key> },
-  ) => AsyncIterable<number>;
+  readonly goOn: (options: GenerateOptions) => AsyncIterable<number>;
 }
 
 async function trained(dir: string, given: string | undefined): Promise<Ready> {
   const { model, params, tokenizer } = await loadRun(dir);
   const knows = (text: string): boolean => Array.from(text).every((c) => tokenizer.vocabulary.includes(c));
   const prompt = given ?? (knows(opening) ? opening : tokenizer.decode([0]));
-  const ids = tokenizer.encode(prompt);
-  return { tokenizer, prompt, goOn: (options) => generate(model, params, { ...options, prompt: ids }) };
+  return { tokenizer, prompt, goOn: (options) => generate(model, params, options) };
 }
 
 async function imported(dir: string, prompt = opening): Promise<Ready> {
   const { model, params, tokenizer } = await importHf(dir);
-  const ids = tokenizer.encode(prompt);
-  return { tokenizer, prompt, goOn: (options) => generate(model, params, { ...options, prompt: ids }) };
+  return { tokenizer, prompt, goOn: (options) => generate(model, params, options) };
 }
-
-const samplingOf = ({ temperature, topK, topP, repetitionPenalty }: SampleOptions): SamplingOptions =>
-  Object.fromEntries(
-    Object.entries({ temperature, topK, topP, repetitionPenalty }).filter(([, value]) => value !== undefined),
-  );

@@ -1,9 +1,9 @@
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
+import { groupBy } from "./groupBy.ts";
 import {
   chanceOf,
   course,
-  groupBy,
   heldOutLoss,
   inParts,
   layerUses,

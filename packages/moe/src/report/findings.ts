@@ -1,5 +1,6 @@
 import type { RunData } from "./runData.ts";
-import { bestOf, chanceOf, course, groupBy, heldOutLoss, layerUses, taskLoss, type LayerUse } from "./series.ts";
+import { groupBy } from "./groupBy.ts";
+import { bestOf, chanceOf, course, heldOutLoss, layerUses, taskLoss, type LayerUse } from "./series.ts";
 
 /** Something that a reader should not have to find. */
 export interface Finding {

@@ -1,7 +1,8 @@
 import * as Plot from "@observablehq/plot";
 import { draw, type Figure } from "./figures.ts";
 import type { RunData } from "./runData.ts";
-import { groupBy, layerUses, type LayerUse } from "./series.ts";
+import { groupBy } from "./groupBy.ts";
+import { layerUses, type LayerUse } from "./series.ts";
 
 /** A share of the load. */
 interface Cell {

@@ -1,4 +1,5 @@
 import type { GradientEdge, GradientGraph, GradientNode } from "@switchyard/autograd";
+import { groupBy } from "../../report/groupBy.ts";
 
 /** Ids that CSS and scripts can use, by those of the graph. */
 export const elementIds = ({ nodes }: GradientGraph): ReadonlyMap<string, string> =>
@@ -16,7 +17,7 @@ const mainTerm = ({ byTerm }: GradientEdge): string =>
 export function pageDot(graph: GradientGraph, terms: readonly string[]): string {
   const ids = elementIds(graph);
   const largest = Math.max(...graph.edges.map(({ norm = 0 }) => norm).filter(Number.isFinite), Number.MIN_VALUE);
-  const clusters = Map.groupBy(graph.nodes, clusterOf);
+  const clusters = groupBy(graph.nodes, clusterOf);
   const lines = [...clusters].map(([cluster, nodes], i) => {
     const inside = nodes.map((node) => nodeLine(node, cluster, ids)).join("\n");
     return cluster === ""
