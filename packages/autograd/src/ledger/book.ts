@@ -2,7 +2,7 @@ import { GradientError, Tensor } from "@switchyard/tensor";
 import type { AnyNode } from "@switchyard/tensor/graph";
 import { merged, once, type Account, type Property } from "./account.ts";
 import { entryOf, type LedgerEntry } from "./entry.ts";
-import { distanceOf, ledgerDiff, type LedgerDiff } from "./diff.ts";
+import { distanceBetween, ledgerDiff, type LedgerDiff } from "./diff.ts";
 import { dotOfGraph, type GradientGraph } from "./graph.ts";
 import { ledgerJson, type LedgerJson } from "./json.ts";
 import { firstNonFinite, type NonFinite } from "./nonFinite.ts";
@@ -80,8 +80,8 @@ export function bookOf<O>(book: Book<O>): Ledger<O> {
     firstNonFinite: () => firstNonFinite(roots),
     diff: (other) =>
       "of" in other
-        ? ledgerDiff(json(), other.toJSON(), (where, cls) =>
-            distanceOf(entryOf(accountAt(book, where)), other.of(where), cls),
+        ? ledgerDiff(json(), other.toJSON(), (where) =>
+            distanceBetween(entryOf(accountAt(book, where)), other.of(where)),
           )
         : ledgerDiff(json(), other),
     toJSON: json,

@@ -1,5 +1,4 @@
 import { FormatError } from "@switchyard/tensor";
-import { normOf } from "./account.ts";
 import type { LedgerEntry } from "./entry.ts";
 import type { EntryJson, LedgerJson } from "./json.ts";
 import { keyOf, type PathClass } from "./pathClass.ts";
@@ -27,28 +26,38 @@ export interface LedgerDiff {
   toString(): string;
 }
 
-/** The relative distance of a class's contributions to a place in two ledgers. */
-export type DistanceOf = (where: string, cls: PathClass) => number | undefined;
+/** The relative distance of a class's contributions to one place in two ledgers. */
+type Distance = (cls: PathClass) => number | undefined;
 
 /** That of two entries with their elements at hand: undefined where they have different sizes. */
-export function distanceOf(before: LedgerEntry, after: LedgerEntry, cls: PathClass): number | undefined {
-  const [a, b] = [before, after].map(({ parts }) => parts.find((part) => keyOf(part.class) === keyOf(cls)));
-  if (!a || !b) return (a ?? b)?.norm === 0 ? 0 : 1;
-  if (a.elements.length !== b.elements.length) return undefined;
-  const largest = Math.max(a.norm, b.norm);
-  const apart = normOf(Float64Array.from(a.elements, (x, i) => b.elements[i] - x));
-  return largest === 0 ? 0 : apart / largest;
-}
+export const distanceBetween =
+  (before: LedgerEntry, after: LedgerEntry): Distance =>
+  (cls) => {
+    const [a, b] = [before, after].map(({ parts }) => parts.find((part) => keyOf(part.class) === keyOf(cls)));
+    if (!a || !b) return (a ?? b)?.norm === 0 ? 0 : 1;
+    if (a.elements.length !== b.elements.length) return undefined;
+    const largest = Math.max(a.norm, b.norm);
+    let squares = 0;
+    for (let i = 0; i < a.elements.length; i++) squares += (b.elements[i] - a.elements[i]) ** 2;
+    return largest === 0 ? 0 : Math.sqrt(squares) / largest;
+  };
 
-/** @throws {FormatError} if either is not what a ledger writes. */
-export function ledgerDiff(before: LedgerJson, after: LedgerJson, distance: DistanceOf = () => undefined): LedgerDiff {
+/**
+ * @param distances where elements are at hand: by place.
+ * @throws {FormatError} if either is not what a ledger writes.
+ */
+export function ledgerDiff(
+  before: LedgerJson,
+  after: LedgerJson,
+  distances: (where: string) => Distance = () => () => undefined,
+): LedgerDiff {
   for (const { format, version } of [before, after])
     if (format !== "switchyard ledger" || version !== 1)
       throw new FormatError("ledger: diff takes a ledger, or what its toJSON gave, of this version");
   const [left, right] = [before, after].map(({ entries }) => new Map(entries.map((entry) => [entry.where, entry])));
   const shared = before.entries.filter(({ where }) => right.has(where));
   const changes = shared
-    .flatMap((entry) => changesOf(entry, right.get(entry.where)!, distance))
+    .flatMap((entry) => changesOf(entry, right.get(entry.where)!, distances(entry.where)))
     .toSorted((a, b) => (b.distance ?? b.change) - (a.distance ?? a.change));
   const losses = [before.loss, after.loss] as const;
   const only = (some: LedgerJson, others: ReadonlyMap<string, EntryJson>): string[] =>
@@ -61,13 +70,13 @@ export function ledgerDiff(before: LedgerJson, after: LedgerJson, distance: Dist
   };
 }
 
-function changesOf(before: EntryJson, after: EntryJson, distance: DistanceOf): LedgerChange[] {
+function changesOf(before: EntryJson, after: EntryJson, distance: Distance): LedgerChange[] {
   const classes = new Map([...before.parts, ...after.parts].map((part) => [keyOf(part.class), part.class]));
   const none = { norm: 0, share: 0 };
   return [...classes].map(([key, cls]) => {
     const [a, b] = [before, after].map(({ parts }) => parts.find((part) => keyOf(part.class) === key) ?? none);
     const largest = Math.max(a.norm, b.norm);
-    const apart = distance(before.where, cls);
+    const apart = distance(cls);
     return {
       where: before.where,
       class: cls,

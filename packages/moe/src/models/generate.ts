@@ -38,7 +38,7 @@ export function generate<P>(model: LanguageModel<P>, params: P, options: Generat
   requireOptions("generate", options, "prompt", "maxTokens");
   const { prompt, key, ...rest } = options;
   checkDraws("generate", model, [prompt], options);
-  return only(rowsFrom(model, params, { ...rest, prompts: [prompt], keys: [key] }));
+  return only(rowsFrom("generate", model, params, { ...rest, prompts: [prompt], keys: [key] }));
 }
 
 /**
@@ -62,7 +62,10 @@ export function generateBatch<P>(
   requireOptions("generateBatch", options, "prompts", "maxTokens");
   const { key, ...rest } = options;
   checkDraws("generateBatch", model, options.prompts, options);
-  return rowsFrom(model, params, { ...rest, keys: options.prompts.map((_, row) => key && random.fold(key, row)) });
+  return rowsFrom("generateBatch", model, params, {
+    ...rest,
+    keys: options.prompts.map((_, row) => key && random.fold(key, row)),
+  });
 }
 
 function checkDraws(
@@ -91,6 +94,7 @@ interface RowOptions extends Omit<GenerateBatchOptions, "key"> {
 }
 
 async function* rowsFrom<P>(
+  op: string,
   model: LanguageModel<P>,
   params: P,
   { prompts, maxTokens, keys, ...sampling }: RowOptions,
@@ -106,7 +110,7 @@ async function* rowsFrom<P>(
     for (let step = 0; maxTokens > 0 && step < maxTokens + longest - shortest; step++) {
       const tokens = tensor(fed, { dtype: "i32", device });
       const { logits, cache: grown } = model.step(params, tokens, cache);
-      if (step === 0) checkIds(prompts.flat(), logits.shape[2]);
+      if (step === 0) checkIds(op, prompts.flat(), logits.shape[2]);
       const seen = rows.map((row) => seenIn(row, logits, sampling));
       // How many tokens of its own a row has: below 0 while it is still being read.
       const made = rows.map((row, b) => row.length - prompts[b].length);
@@ -147,8 +151,8 @@ function seenIn(
 }
 
 /** @throws {ConfigError} for an id that the model has no logit for, which it would read as nothing. */
-function checkIds(ids: readonly number[], vocab: number): void {
+function checkIds(op: string, ids: readonly number[], vocab: number): void {
   const unknown = ids.find((id) => id >= vocab);
   if (unknown !== undefined)
-    throw new ConfigError(`generate: the prompt has the token ${unknown} but the model knows 0 to ${vocab - 1}`);
+    throw new ConfigError(`${op}: the prompt has the token ${unknown} but the model knows 0 to ${vocab - 1}`);
 }

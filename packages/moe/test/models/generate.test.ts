@@ -181,6 +181,14 @@ describe("generateBatch", () => {
     expect(memory().liveTensors).toBeLessThanOrEqual(before + 1); // the key
   });
 
+  test("a token that the model does not know is told of it by name", async () => {
+    await expect(
+      generateBatch(model, params, { prompts: [[1], [7]], maxTokens: 1, temperature: 0 })
+        [Symbol.asyncIterator]()
+        .next(),
+    ).rejects.toThrow("generateBatch: the prompt has the token 7");
+  });
+
   test("no prompts, or an empty one, is a ConfigError at once", () => {
     for (const wrong of [[], [[1], []]])
       expect(() => generateBatch(model, params, { prompts: wrong, maxTokens: 1 })).toThrow(
