@@ -1,7 +1,7 @@
 /** `npm run bench [-- suite …]`: measures us and our peers side by side. Without names, every suite. */
 import { describeMachine, machineLine } from "./runner/machine.ts";
 import { printed, type Bar } from "./runner/report.ts";
-import { keep } from "./runner/results.ts";
+import { keep, keepBars } from "./runner/results.ts";
 import { suites } from "./suites/index.ts";
 
 const asked = process.argv.slice(2);
@@ -12,6 +12,7 @@ if (unknown.length > 0) {
 }
 
 const start = performance.now();
+const before = describeMachine();
 const secondsSince = (moment: number): number => (performance.now() - moment) / 1000;
 const bars: Bar[] = [];
 const failures: string[] = [];
@@ -34,8 +35,8 @@ for (const [name, suite] of Object.entries(suites)) {
 }
 const count = (met: boolean | undefined): number => bars.filter((bar) => bar.met === met).length;
 console.log(`\n== all bars\n\n${printed({ tables: [], bars, notes: failures })}\n`);
-console.log(
-  `${count(true)} bars met, ${count(false)} missed, ${count(undefined)} could not be measured, ${failures.length} suites failed, ` +
-    `in ${(secondsSince(start) / 60).toFixed(1)} minutes.`,
-);
+const minutes = (secondsSince(start) / 60).toFixed(1);
+const summary = `${count(true)} bars met, ${count(false)} missed, ${count(undefined)} could not be measured, ${failures.length} suites failed, in ${minutes} minutes.`;
+console.log(summary);
+if (asked.length === 0) keepBars(before, summary, bars);
 if (failures.length > 0) process.exit(1);

@@ -50,11 +50,12 @@ export const atMost = (what: string, value: number, most: number, unit = "x"): B
 /** Three significant digits. */
 export const round = (x: number): number => (x === 0 ? 0 : Number(x.toPrecision(Math.abs(x) >= 100 ? 4 : 3)));
 
+export const verdict = ({ met }: Bar): string => (met === undefined ? "-" : met ? "met" : "MISSED");
+
 /** The report as lines of text. */
 export function printed({ tables, bars, notes }: Pick<Report, "tables" | "bars" | "notes">): string {
   const parts = tables.map((table) => `${table.title}\n${grid([table.columns, ...table.rows])}`);
   if (bars.length > 0) {
-    const verdict = ({ met }: Bar): string => (met === undefined ? "-" : met ? "met" : "MISSED");
     const rows = bars.map((bar) => [bar.what, bar.bar, bar.measured, verdict(bar)]);
     parts.push(`Bars\n${grid([["what", "bar", "measured", ""], ...rows])}`);
   }
