@@ -20,6 +20,8 @@ interface Training<P, S> {
   /** Steps done. */
   readonly step: number;
   readonly seed: number;
+  /** How much of the average a step leaves; null if none is kept. */
+  readonly ema: number | null;
   /** Of the last step. */
   readonly loss: number;
   readonly best: Best;
@@ -45,14 +47,21 @@ export async function beginning<P, B, A extends { readonly loss: Tensor }, S>(
 
 /** Where the newest checkpoint was made. */
 async function whereSaved<P, B, A extends { readonly loss: Tensor }, S>(
-  { checkpoint, seed = 0 }: TrainOptions<P, B, A, S>,
+  { checkpoint, seed = 0, ema: decay }: TrainOptions<P, B, A, S>,
   { params, state, average, best }: Standing<P, S>,
 ): Promise<Standing<P, S>> {
   const { dir } = checkpoint!;
-  const like: Training<P, S> = { state, average: average ?? null, step: 0, seed: 0, loss: 0, best };
-  const { average: saved, seed: its, ...training } = await loadTraining(dir, like);
-  if (its !== seed)
-    throw new ConfigError(`train: the run in ${dir} has the seed ${its}, not ${seed}; resume it with its own`);
+  const ema = decay ?? null;
+  // First what the run is: where that differs, the rest would not fit, and would not say why.
+  const its = await loadTraining(dir, { seed, ema });
+  if (its.seed !== seed)
+    throw new ConfigError(`train: the run in ${dir} has the seed ${its.seed}, not ${seed}; resume it with its own`);
+  if (its.ema !== ema)
+    throw new ConfigError(
+      `train: the run in ${dir} has the ema ${its.ema ?? "none"}, not ${ema ?? "none"}; resume it with its own`,
+    );
+  const like: Training<P, S> = { state, average: average ?? null, step: 0, seed, ema, loss: 0, best };
+  const { average: saved, ...training } = await loadTraining(dir, like);
   await metricsLog.rewind(dir, training.step);
   return { ...training, ...(saved !== null && { average: saved }), params: await loadCheckpoint(dir, params) };
 }
@@ -85,7 +94,12 @@ export async function save<P, B, A extends { readonly loss: Tensor }, S>(
   const { dir, keep = 2 } = options.checkpoint!;
   const finite = await Promise.all(treeLeaves(params).map((t) => t.isFinite().all().item()));
   if (!finite.every(Boolean)) throw await astray(dir, `parameters are not finite after step ${at.step - 1}`);
-  const training: Training<P, S> = { ...at, average: at.average ?? null, seed: options.seed ?? 0 };
+  const training: Training<P, S> = {
+    ...at,
+    average: at.average ?? null,
+    seed: options.seed ?? 0,
+    ema: options.ema ?? null,
+  };
   await metricsLog.settle(dir);
   await saveCheckpoint(checkpointOfStep(dir, at.step), params, training);
   const newest = (await stepsIn(dir)).slice(-keep);

@@ -151,6 +151,15 @@ describe("train", () => {
     await expect(train({ ...options, resume: true, seed: 3 }).finish()).rejects.toThrow(/has the seed 0, not 3/);
   });
 
+  test("a run goes on with the average it keeps, or with none: it is neither dropped nor begun in the middle", async () => {
+    const options = { ...lineOptions, checkpoint: { dir, every: 2 } };
+    await train({ ...options, ema: 0.5 }).finish();
+    const resumed = { ...options, resume: true };
+    await expect(train(resumed).finish()).rejects.toThrow(/has the ema 0.5, not none; resume it with its own/);
+    await expect(train({ ...resumed, ema: 0.9 }).finish()).rejects.toThrow(/has the ema 0.5, not 0.9/);
+    await train({ ...resumed, ema: 0.5 }).finish();
+  });
+
   test("a draft that a kill left behind is no checkpoint, and goes with the next one", async () => {
     await writeFile(join(dir, ".step-4.12345678"), "");
     const options = { ...lineOptions, checkpoint: { dir, every: 2 } };
