@@ -3,7 +3,7 @@ import { embedding, feedForward, linear, lstm, lstmMoe, type Model, type TextBat
 import type { Experiment, Measured } from "./experiment.ts";
 import { learner, mobyDick } from "./text.ts";
 
-const [context, batch, steps] = [32, 16, 200];
+const [context, batch, steps] = [32, 16, 1200];
 const corpus = await mobyDick(context);
 const [vocab, dim, hidden, k] = [corpus.tokenizer.size, 64, 64, 4];
 
