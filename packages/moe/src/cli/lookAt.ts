@@ -17,7 +17,7 @@ export async function lookAt(dir: string, device: string, seed: number): Promise
     experts: config.model.experts,
     diagnosis: await doctor(model.apply(params, batch.tokens)),
     router: await routerParts(model, params, batch, seed),
-    kernels: await profileStep(model, params, batch, seed),
+    kernels: await kernelsOfStep(model, params, batch, seed),
     device,
   };
 }
@@ -72,7 +72,7 @@ async function routerParts(
 }
 
 /** One step, timed when its kernels are compiled. */
-async function profileStep(
+async function kernelsOfStep(
   model: CharacterModel,
   params: CharacterModelParams,
   batch: TextBatch,
