@@ -1,8 +1,8 @@
-import { fc, test } from "@fast-check/vitest";
+import { fc, test as property } from "@fast-check/vitest";
 import { init, tensor, type Tensor } from "@switchyard/tensor";
 import { topologicalOrder } from "@switchyard/tensor/graph";
 import { checkGrads, checkpoint, grad, treeLeaves } from "@switchyard/autograd";
-import { expect } from "vitest";
+import { expect, test } from "vitest";
 
 await init("cpu");
 
@@ -35,7 +35,7 @@ const nested: Block = checkpoint((p: Params, x: Tensor) => {
   return { out: h.matmul(p.v).add(x).sin(), aux: h.square().sum() };
 });
 
-test.prop([values, values, values])(
+property.prop([values, values, values])(
   "gradients through checkpoints, also nested ones, are bitwise those without",
   async (w, v, x) => {
     const p = params(w, v);

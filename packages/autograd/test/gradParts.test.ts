@@ -1,4 +1,4 @@
-import { test } from "@fast-check/vitest";
+import { test as property } from "@fast-check/vitest";
 import { GradientError, init, mark, scope, tensor, term, type Tensor } from "@switchyard/tensor";
 import {
   checkGrads,
@@ -9,7 +9,7 @@ import {
   type GradPart,
   type PathClass,
 } from "@switchyard/autograd";
-import { describe, expect } from "vitest";
+import { describe, expect, test } from "vitest";
 import { numRuns, paramsOf, programs, read, run, type Params } from "./ledger/randomProgram.ts";
 
 await init("cpu");
@@ -119,7 +119,7 @@ test("more than 64 classes of terms and marks are a GradientError", () => {
   expect(() => gradParts(many(64))(params())).toThrow(GradientError);
 });
 
-test.prop([programs], { numRuns })("on random programs the parts add up to the gradient", async (steps) => {
+property.prop([programs], { numRuns })("on random programs the parts add up to the gradient", async (steps) => {
   const total = await read(grad(run(steps))(params()));
   const parts = gradParts(run(steps))(params(), { marks: ["m0", "m2"] });
   const each = await Promise.all(parts.map((p) => read(p.grads)));
@@ -130,7 +130,7 @@ test.prop([programs], { numRuns })("on random programs the parts add up to the g
   });
 });
 
-test.prop([programs], { numRuns })(
+property.prop([programs], { numRuns })(
   "classes merged by term are the parts found without asking for marks",
   async (steps) => {
     const byTerm = async (parts: readonly GradPart<Params>[]): Promise<Map<string, number[]>> => {

@@ -1,7 +1,7 @@
-import { test } from "@fast-check/vitest";
+import { test as property } from "@fast-check/vitest";
 import { init, tensor, type Tensor } from "@switchyard/tensor";
 import { grad, ledger, type Ledger, type LedgerEntry } from "@switchyard/autograd";
-import { describe, expect } from "vitest";
+import { describe, expect, test } from "vitest";
 import { numRuns, paramsOf, programs, read, run, type Params } from "./randomProgram.ts";
 
 await init("cpu");
@@ -14,7 +14,7 @@ describe.each([
   ["f64", 1e-12],
   ["f32", 1e-5],
 ] as const)("on random programs in %s", (dtype, tolerance) => {
-  test.prop([programs], { numRuns })("the parts add up to the gradient", async (steps) => {
+  property.prop([programs], { numRuns })("the parts add up to the gradient", async (steps) => {
     const f = run(steps);
     const book = await ledger(f)(paramsOf(dtype), { marks: ["m0", "m2"], explain: false });
     const plain = grad(f)(paramsOf(dtype));
@@ -28,7 +28,7 @@ describe.each([
   });
 });
 
-test.prop([programs], { numRuns })("a part whose term has weight zero is exactly zero", async (steps) => {
+property.prop([programs], { numRuns })("a part whose term has weight zero is exactly zero", async (steps) => {
   const book = await ledger(run(steps, { t1: 0 }))(paramsOf("f64"));
   for (const path of ["w", "v"])
     for (const part of book.by("term").of(path).parts)
@@ -38,7 +38,7 @@ test.prop([programs], { numRuns })("a part whose term has weight zero is exactly
       }
 });
 
-test.prop([programs], { numRuns })(
+property.prop([programs], { numRuns })(
   "merging classes is adding their parts, and finer classes merge into coarser",
   async (steps) => {
     const fine = await ledger(run(steps))(paramsOf("f64"), { marks: ["m0", "m1", "m2"], explain: false });
@@ -58,7 +58,7 @@ test.prop([programs], { numRuns })(
   },
 );
 
-test.prop([programs], { numRuns })("what is exactly zero is explained", async (steps) => {
+property.prop([programs], { numRuns })("what is exactly zero is explained", async (steps) => {
   const book = await ledger(run(steps))(paramsOf("f64"));
   for (const path of ["w", "v"])
     for (const zero of book.of(path).why ?? []) expect(zero.reason).not.toBe("unexplained");

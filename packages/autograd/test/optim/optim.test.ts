@@ -1,4 +1,4 @@
-import { fc, test } from "@fast-check/vitest";
+import { fc, test as property } from "@fast-check/vitest";
 import { ShapeError, init, realize, tensor, type Tensor } from "@switchyard/tensor";
 import { topologicalOrder } from "@switchyard/tensor/graph";
 import {
@@ -18,7 +18,7 @@ import {
   warmupCosine,
   type Optimizer,
 } from "@switchyard/autograd";
-import { describe, expect } from "vitest";
+import { describe, expect, test } from "vitest";
 
 await init("cpu");
 
@@ -82,7 +82,7 @@ const textbooks: Record<string, [Optimizer<unknown>, Textbook]> = {
 
 describe.each(Object.entries(textbooks))("%s", (_, [optimizer, textbook]) => {
   const three = fc.array(fc.double({ min: -2, max: 2, noNaN: true }), { minLength: 3, maxLength: 3 });
-  test.prop([three, fc.array(three, { minLength: 1, maxLength: 4 })], { numRuns: 20 })(
+  property.prop([three, fc.array(three, { minLength: 1, maxLength: 4 })], { numRuns: 20 })(
     "is its textbook formula on each number",
     async (start, gradients) => {
       const got = await steps(
@@ -119,7 +119,7 @@ describe("Adafactor", () => {
     maxLength: 2,
   });
 
-  test.prop([matrix, fc.array(matrix, { minLength: 1, maxLength: 4 })], { numRuns: 20 })(
+  property.prop([matrix, fc.array(matrix, { minLength: 1, maxLength: 4 })], { numRuns: 20 })(
     "is the paper's algorithm on matrices",
     async (start, gradients) => {
       const got = await steps(

@@ -1,4 +1,4 @@
-import { fc, test } from "@fast-check/vitest";
+import { fc, test as property } from "@fast-check/vitest";
 import {
   argsort,
   concat,
@@ -16,7 +16,7 @@ import {
 } from "@switchyard/tensor";
 import { apply, topologicalOrder } from "@switchyard/tensor/graph";
 import { checkGrads, grad, vjp } from "@switchyard/autograd";
-import { describe, expect } from "vitest";
+import { describe, expect, test } from "vitest";
 
 await init("cpu");
 
@@ -34,11 +34,11 @@ const gradOfSum = (f: (x: Tensor) => Tensor, x: Tensor): Promise<unknown> =>
   grad((v: Tensor) => f(v).sum())(x).toArray();
 
 describe("views", () => {
-  test.prop([of(extent, extent, extent)])("reshape, permute and expand have the gradients of differences", (x) =>
+  property.prop([of(extent, extent, extent)])("reshape, permute and expand have the gradients of differences", (x) =>
     checkGrads((v: Tensor) => v.permute([2, 0, 1]).reshape([-1, 1]).broadcastTo([x.size, 2]).square(), [x]),
   );
 
-  test.prop([
+  property.prop([
     of(fc.integer({ min: 1, max: 7 })),
     fc.integer({ min: -8, max: 8 }),
     fc.integer({ min: -8, max: 8 }),
@@ -47,7 +47,7 @@ describe("views", () => {
     checkGrads((v: Tensor) => v.slice([start, stop, step]).square(), [x]),
   );
 
-  test.prop([matrix, fc.integer({ min: 0, max: 2 }), fc.integer({ min: 0, max: 2 })])(
+  property.prop([matrix, fc.integer({ min: 0, max: 2 }), fc.integer({ min: 0, max: 2 })])(
     "pad, with gaps inside too, has the gradient of differences",
     (x, width, gap) =>
       checkGrads(
@@ -56,17 +56,17 @@ describe("views", () => {
       ),
   );
 
-  test.prop([matrix, matrix])("concat gives each input its own part", (x, y) =>
+  property.prop([matrix, matrix])("concat gives each input its own part", (x, y) =>
     checkGrads((a: Tensor, b: Tensor) => concat([a.reshape([-1]), b.reshape([-1]), a.reshape([-1])]).square(), [x, y]),
   );
 
-  test.prop([matrix, fc.constantFrom(0, 1)])("concat along either axis of matrices does, too", (x, axis) =>
+  property.prop([matrix, fc.constantFrom(0, 1)])("concat along either axis of matrices does, too", (x, axis) =>
     checkGrads((a: Tensor, b: Tensor) => concat([a, b, a], axis).square(), [x, x]),
   );
 });
 
 describe("what was split", () => {
-  test.prop([of(fc.integer({ min: 3, max: 6 }), extent), fc.boolean()])(
+  property.prop([of(fc.integer({ min: 3, max: 6 }), extent), fc.boolean()])(
     "has the gradient of differences, whichever parts of it are used, overlapping ones too",
     (x, all) => {
       const third = Math.floor(x.shape[0] / 3);
@@ -117,8 +117,9 @@ const operations = ({ node }: Tensor) => topologicalOrder([node]).map(({ op, inp
 describe("reduce", () => {
   const axes = fc.constantFrom<number | number[] | undefined>(undefined, 0, -1, [0, 2], [1, 2]);
   for (const op of ["sum", "prod", "max", "min"] as const) {
-    test.prop([of(extent, extent, extent), axes])(`${op} over any axes has the gradient of differences`, (x, axis) =>
-      checkGrads((v: Tensor) => v[op](axis), [x]),
+    property.prop([of(extent, extent, extent), axes])(
+      `${op} over any axes has the gradient of differences`,
+      (x, axis) => checkGrads((v: Tensor) => v[op](axis), [x]),
     );
   }
 
@@ -164,20 +165,21 @@ describe("reduce", () => {
 
 describe("scan", () => {
   const options = fc.record({ reverse: fc.boolean(), exclusive: fc.boolean() });
-  test.prop([matrix, options])("cumsum has the gradient of differences", (x, o) =>
+  property.prop([matrix, options])("cumsum has the gradient of differences", (x, o) =>
     checkGrads((v: Tensor) => v.square().cumsum(-1, o), [x]),
   );
 
-  test.prop([of(extent, fc.integer({ min: 1, max: 9 })), options])("cumprod has the gradient of differences", (x, o) =>
-    checkGrads((v: Tensor) => v.cumprod(-1, o), [x]),
+  property.prop([of(extent, fc.integer({ min: 1, max: 9 })), options])(
+    "cumprod has the gradient of differences",
+    (x, o) => checkGrads((v: Tensor) => v.cumprod(-1, o), [x]),
   );
 
-  test.prop([fc.array(fc.constantFrom(0, 0, 1.5, -2), { minLength: 1, maxLength: 7 }), options])(
+  property.prop([fc.array(fc.constantFrom(0, 0, 1.5, -2), { minLength: 1, maxLength: 7 }), options])(
     "cumprod has the gradient of differences with any number of zeros, to second order",
     (x, o) => checkGrads((v: Tensor) => v.cumprod(-1, o), [row(x)]),
   );
 
-  test.prop([matrix, options])("cummax has the gradient of differences", (x, o) =>
+  property.prop([matrix, options])("cummax has the gradient of differences", (x, o) =>
     checkGrads((v: Tensor) => (o.exclusive ? cummax(v, -1, o).maximum(-50) : cummax(v, -1, o)), [x]),
   );
 
@@ -194,7 +196,7 @@ describe("scan", () => {
 });
 
 describe("matrix products", () => {
-  test.prop([
+  property.prop([
     fc.tuple(extent, extent, extent, extent).chain(([b, m, k, n]) => fc.tuple(distinct([b, m, k]), distinct([k, n]))),
   ])("matmul with broadcast batches has the gradient of differences", ([a, b]) =>
     checkGrads((x: Tensor, y: Tensor) => matmul(x, y), [a, b]),
@@ -207,7 +209,7 @@ describe("matrix products", () => {
     return fc.tuple(distinct([rows, 2]), distinct([sizes.length, 2, 3]), distinct([rows, 3]), fc.constant(offsets));
   });
 
-  test.prop([grouped])(
+  property.prop([grouped])(
     "groupedMatmul has the gradient of differences in both modes, empty groups and rows past the end included",
     async ([lhs, rhs, other, offsets]) => {
       const at = tensor(offsets, { dtype: "i32" });
@@ -244,12 +246,12 @@ describe("matrix products", () => {
 describe("indexing", () => {
   const indices = fc.array(fc.integer({ min: -1, max: 3 }), { minLength: 1, maxLength: 5 });
 
-  test.prop([of(fc.constant(3), fc.constant(3)), indices, fc.constantFrom(0, 1)])(
+  property.prop([of(fc.constant(3), fc.constant(3)), indices, fc.constantFrom(0, 1)])(
     "gather has the gradient of differences, duplicates and indices out of range included",
     (x, index, axis) => checkGrads((v: Tensor) => v.square().gather(index, axis), [x]),
   );
 
-  test.prop([indices.chain((index) => fc.tuple(fc.constant(index), distinct([2, index.length])))])(
+  property.prop([indices.chain((index) => fc.tuple(fc.constant(index), distinct([2, index.length])))])(
     "scatter by add, set and max has the gradient of differences",
     async ([index, updates]) => {
       for (const op of ["add", "set", "max"] as const)
@@ -257,7 +259,7 @@ describe("indexing", () => {
     },
   );
 
-  test.prop([fc.array(fc.integer({ min: 0, max: 2 }), { minLength: 6, maxLength: 6 }), distinct([2, 3, 2])])(
+  property.prop([fc.array(fc.integer({ min: 0, max: 2 }), { minLength: 6, maxLength: 6 }), distinct([2, 3, 2])])(
     "scatter with batch axes has the gradient of differences",
     async (index, updates) => {
       const at = tensor(index, { shape: [2, 3], dtype: "i32" });
@@ -276,7 +278,7 @@ describe("indexing", () => {
     expect(await put("max")).toEqual([0, 1, 0, 1]);
   });
 
-  test.prop([of(extent, fc.constant(4))])(
+  property.prop([of(extent, fc.constant(4))])(
     "the values of topK and of a sort have the gradient of differences",
     async (x) => {
       await checkGrads((v: Tensor) => topK(v, 2).values.square(), [x]);

@@ -1,8 +1,8 @@
-import { fc, test } from "@fast-check/vitest";
+import { fc, test as property } from "@fast-check/vitest";
 import { init, maximum, minimum, tensor, where, type Tensor } from "@switchyard/tensor";
 import { apply, scalarOps, type ScalarOp } from "@switchyard/tensor/graph";
 import { checkGrads, grad, vjp } from "@switchyard/autograd";
-import { describe, expect } from "vitest";
+import { describe, expect, test } from "vitest";
 
 await init("cpu");
 
@@ -64,7 +64,7 @@ test("every scalar op of floats to floats is checked", () => {
 
 describe.each(Object.entries(domains))("%s", (fn, ranges) => {
   const between = ([min, max]: Range): fc.Arbitrary<number> => fc.double({ min, max, noNaN: true });
-  test.prop([fc.array(fc.tuple(...ranges.map(between)), { minLength: 1, maxLength: 3 })])(
+  property.prop([fc.array(fc.tuple(...ranges.map(between)), { minLength: 1, maxLength: 3 })])(
     "has the gradient that differences give, to second order",
     (points) => {
       const xs = ranges.map((_, operand) => row(points.map((point) => point[operand])));

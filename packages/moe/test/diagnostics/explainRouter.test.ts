@@ -1,4 +1,4 @@
-import { fc, test } from "@fast-check/vitest";
+import { fc, test as property } from "@fast-check/vitest";
 import { init, random, scope, type Tensor } from "@switchyard/tensor";
 import { grad, ledger, treeLeaves, treePaths } from "@switchyard/autograd";
 import {
@@ -16,7 +16,7 @@ import {
   zLoss,
   type Routing,
 } from "@switchyard/moe";
-import { describe, expect } from "vitest";
+import { describe, expect, test } from "vitest";
 
 await init("cpu");
 
@@ -172,7 +172,7 @@ function lossOf({ kind, k, dense, weight, seed }: Case) {
 
 const numRuns = process.env.SWITCHYARD_DEEP ? 1000 : 100;
 
-test.prop([model], { numRuns })(
+property.prop([model], { numRuns })(
   "on real mixtures the parts add up to the gradient, and a loss of weight zero gives exactly nothing",
   async (given) => {
     const { loss, params } = lossOf(given);
