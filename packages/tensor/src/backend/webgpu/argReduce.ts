@@ -1,12 +1,13 @@
 import type { RoutineKernel } from "../../schedule/plan.ts";
 import { sizeOf } from "../../shape.ts";
+import { laneFolder } from "./fold.ts";
 import { powerAtLeast, shaderFor, type Lowered, type Lowering } from "./lower.ts";
 import { workgroupSize } from "./shader.ts";
 import { elementType } from "./wgsl.ts";
 
 type ArgReduce = Extract<RoutineKernel, { op: "argReduce" }>;
 
-/** Rows folded by lanes and a tree, as reductions are, on keys whose order is that of the elements; NaN has the largest. */
+/** Rows folded by lanes, as reductions are, on keys whose order is that of the elements; NaN has the largest. */
 export function lowerArgReduce({ name, attrs, operands, epilogue }: ArgReduce, lowering: Lowering): Lowered {
   const [x] = operands;
   const length = x.shape[x.shape.length - 1];
@@ -16,10 +17,11 @@ export function lowerArgReduce({ name, attrs, operands, epilogue }: ArgReduce, l
   const lanes = lowering.limits.serial ? 1 : Math.min(powerAtLeast(Math.ceil(length / 2)), workgroupSize);
   const from = shader.read(x.buffer, elementType[x.dtype]);
   const to = shader.write(epilogue.stores[0].buffer, elementType.i32);
-  shader.declarations.push(
-    `var<workgroup> keys: array<u32, ${workgroupSize}>;`,
-    `var<workgroup> places: array<u32, ${workgroupSize}>;`,
-  );
+  const foldLanes = laneFolder(shader, lowering.limits, { lanes, columns: workgroupSize / lanes, alongRow: true });
+  const pair = [
+    { name: "key", dtype: "u32" },
+    { name: "place", dtype: "u32" },
+  ] as const;
   const main = `let lane = local % ${lanes}u;
 let row = group * ${workgroupSize / lanes}u + local / ${lanes}u;
 let present = row < ${shader.uint(rows)};
@@ -31,19 +33,13 @@ for (var i = lane; i < select(0u, length, present); i += ${lanes}u) {
 let next = order_${x.dtype}(${from}[base + i], ${attrs.op === "min"});
 if (next > key || place == 0xffffffffu) { key = next; place = i; }
 }
-keys[local] = key;
-places[local] = place;
-workgroupBarrier();
-for (var span = ${lanes >> 1}u; span > 0u; span >>= 1u) {
-if (lane < span) {
-let next = keys[local + span];
-let where_next = places[local + span];
-if (next > key || (next == key && where_next < place)) { key = next; place = where_next; }
-keys[local] = key;
-places[local] = place;
-}
-workgroupBarrier();
-}
+${foldLanes(pair, larger)}
 if (present && lane == 0u) { ${to}[row] = i32(place); }`;
   return [shader.finish(name, main, Math.ceil((rows * lanes) / workgroupSize))];
+}
+
+/** The pair with the larger key, the first of equals. */
+function larger([key, place]: readonly string[], [next, where]: readonly string[]): string[] {
+  const wins = `${next} > ${key} || (${next} == ${key} && ${where} < ${place})`;
+  return [`max(${key}, ${next})`, `select(${place}, ${where}, ${wins})`];
 }

@@ -1,6 +1,7 @@
 import { bidIncrement, bidsPerRow } from "../../primitives/assign.ts";
 import type { RoutineKernel } from "../../schedule/plan.ts";
 import { sizeOf } from "../../shape.ts";
+import { laneFolder } from "./fold.ts";
 import { shaderFor, type Lowered, type Lowering } from "./lower.ts";
 import { elementType } from "./wgsl.ts";
 
@@ -28,13 +29,15 @@ export function lowerAssign({ name, operands, shape, epilogue }: Assign, lowerin
   const [filled, prices, lowest] = [scratch(columns), scratch(columns), scratch(columns)];
   const [holders, amounts] = [scratch(columns * places), scratch(columns * places)];
   shader.declarations.push(
-    `var<workgroup> bests: array<i32, ${lanes}>;`,
-    `var<workgroup> seconds: array<i32, ${lanes}>;`,
-    `var<workgroup> columns_of: array<i32, ${lanes}>;`,
     "var<workgroup> next_row: i32;",
     "var<workgroup> is_full: u32;",
     "const none = -2147483647 - 1;",
   );
+  // In a loop: what follows each has barriers before the loop begins again.
+  const foldLanes = laneFolder(shader, lowering.limits, { lanes, columns: 1, alongRow: true });
+  const variables = (...names: string[]) => names.map((name) => ({ name, dtype: "i32" }) as const);
+  const foldBids = foldLanes(variables("best", "second", "column"), betterBid);
+  const foldHeld = foldLanes(variables("amount", "place"), lowerBid);
   const main = `let rows = ${shader.int(rows)};
 let columns = ${shader.int(columns)};
 let places = ${shader.int(places)};
@@ -65,24 +68,12 @@ if (room == 0 || (spent && ${filled}[own + e] == room)) { continue; }
 let value = ${from}[${shader.int(scores.view.offset)} + (auction * rows + row) * columns + e] - ${prices}[own + e];
 if (value > best) { second = best; best = value; column = e; } else { second = max(second, value); }
 }
-bests[local] = best;
-seconds[local] = second;
-columns_of[local] = column;
-workgroupBarrier();
-for (var span = ${lanes / 2}u; span > 0u; span >>= 1u) {
-if (local < span) {
-let other = local + span;
-let wins = bests[other] > bests[local] || (bests[other] == bests[local] && columns_of[other] < columns_of[local]);
-seconds[local] = max(max(seconds[local], seconds[other]), min(bests[local], bests[other]));
-if (wins) { bests[local] = bests[other]; columns_of[local] = columns_of[other]; }
-}
-workgroupBarrier();
-}
-let chosen = workgroupUniformLoad(&columns_of[0]);
+${foldBids}
+let chosen = column;
 let room = least + i32(chosen < extra);
 let start = (own + chosen) * places;
 if (local == 0u) {
-let margin = select(bests[0] - seconds[0], 0, seconds[0] == none);
+let margin = select(best - second, 0, second == none);
 let count = ${filled}[own + chosen];
 let full = count == room;
 let at = start + select(count, ${lowest}[own + chosen], full);
@@ -101,20 +92,8 @@ var place = 0x7fffffff;
 for (var i = lane; i < room; i += ${lanes}) {
 if (${amounts}[start + i] < amount) { amount = ${amounts}[start + i]; place = i; }
 }
-bests[local] = amount;
-columns_of[local] = place;
-workgroupBarrier();
-for (var span = ${lanes / 2}u; span > 0u; span >>= 1u) {
-if (local < span) {
-let other = local + span;
-if (bests[other] < bests[local] || (bests[other] == bests[local] && columns_of[other] < columns_of[local])) {
-bests[local] = bests[other];
-columns_of[local] = columns_of[other];
-}
-}
-workgroupBarrier();
-}
-if (local == 0u) { ${lowest}[own + chosen] = columns_of[0]; ${prices}[own + chosen] = bests[0]; }
+${foldHeld}
+if (local == 0u) { ${lowest}[own + chosen] = place; ${prices}[own + chosen] = amount; }
 storageBarrier();
 workgroupBarrier();
 }
@@ -122,3 +101,18 @@ workgroupBarrier();
 }`;
   return [shader.finish(name, main, auctions, lanes)];
 }
+
+type Values = readonly string[];
+
+/** The best bid, the first of equals, and the second best. */
+const betterBid = ([best, second, column]: Values, [other, otherSecond, otherColumn]: Values): string[] => [
+  `max(${best}, ${other})`,
+  `max(max(${second}, ${otherSecond}), min(${best}, ${other}))`,
+  `select(${column}, ${otherColumn}, ${other} > ${best} || (${other} == ${best} && ${otherColumn} < ${column}))`,
+];
+
+/** The lowest bid that is held, the first of equals. */
+const lowerBid = ([amount, place]: Values, [other, otherPlace]: Values): string[] => [
+  `min(${amount}, ${other})`,
+  `select(${place}, ${otherPlace}, ${other} < ${amount} || (${other} == ${amount} && ${otherPlace} < ${place}))`,
+];

@@ -160,6 +160,7 @@ class WebgpuBackend implements Backend {
       const program = makeProgram(plan, {
         workgroupBytes: maxComputeWorkgroupStorageSize,
         serial: this.#open.adapter.info.isFallbackAdapter,
+        subgroups: this.#open.subgroups,
         alignment: minUniformBufferOffsetAlignment,
       });
       const pipelines = program.dispatches.map((dispatch) => this.#pipelines.get(dispatch));

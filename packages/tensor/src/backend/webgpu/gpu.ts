@@ -1,4 +1,5 @@
 import { DeviceError } from "../../errors.ts";
+import type { SubgroupSizes } from "./shader.ts";
 
 /** Usage flags, whose values the standard fixes: Node has no globals for them. */
 export const usage = {
@@ -43,6 +44,8 @@ async function gpu(): Promise<GPU> {
 export interface OpenDevice {
   readonly device: GPUDevice;
   readonly adapter: GPUAdapter;
+  /** Undefined where kernels do not use subgroups. */
+  readonly subgroups?: SubgroupSizes;
   /** Names of the adapters that were there and not chosen. */
   readonly others: readonly string[];
   /** Ends the device. */
@@ -69,7 +72,7 @@ export async function openDevice(): Promise<OpenDevice> {
   const others = new Set(await otherAdapters(api));
   others.delete(adapterName(adapter));
   const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
-  const optional: GPUFeatureName[] = ["timestamp-query"];
+  const optional = ["timestamp-query", "subgroups", sizeControl] as GPUFeatureName[];
   const requiredFeatures = optional.filter((feature) => adapter.features.has(feature));
   const device = await adapter.requestDevice({ label: "switchyard", requiredLimits, requiredFeatures });
   openDevices++;
@@ -80,7 +83,24 @@ export async function openDevice(): Promise<OpenDevice> {
     device.destroy();
     if (--openDevices === 0) nodeGpu = undefined;
   };
-  return { device, adapter, others: [...others], close };
+  return { device, adapter, subgroups: subgroupSizes(api, adapter), others: [...others], close };
+}
+
+/** Too new for the types of WebGPU. */
+const sizeControl = "subgroup-size-control";
+
+/**
+ * Subgroups by themselves are not enough: a kernel must be able to tell which of a workgroup's it is in. Software adapters run kernels of
+ * their own, which need none.
+ */
+function subgroupSizes(api: GPU, { features, info }: GPUAdapter): SubgroupSizes | undefined {
+  if (!features.has("subgroups") || !api.wgslLanguageFeatures.has("subgroup_id") || info.isFallbackAdapter)
+    return undefined;
+  return {
+    least: info.subgroupMinSize,
+    most: info.subgroupMaxSize,
+    control: features.has(sizeControl as GPUFeatureName),
+  };
 }
 
 /**
@@ -104,12 +124,18 @@ const adapterName = ({ info }: GPUAdapter): string =>
 export function describeAdapter({
   adapter,
   device,
+  subgroups,
   others,
 }: OpenDevice): Readonly<Record<string, string | number | boolean>> {
   const { limits } = device;
   return {
     adapter: adapterName(adapter),
     software: adapter.info.isFallbackAdapter,
+    subgroups: subgroups
+      ? subgroups.least === subgroups.most
+        ? subgroups.least
+        : `${subgroups.least} to ${subgroups.most}`
+      : "not used",
     ...(others.length > 0 && { otherAdapters: others.join("; ") }),
     maxBufferSize: limits.maxBufferSize,
     maxBindingSize: limits.maxStorageBufferBindingSize,

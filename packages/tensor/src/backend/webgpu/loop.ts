@@ -1,11 +1,11 @@
 import type { LoopKernel, Stage } from "../../schedule/plan.ts";
 import { sizeOf } from "../../shape.ts";
-import type { DType } from "../../types.ts";
 import { bodyLines, storeLines, type Site } from "./body.ts";
+import { laneFolder, type Arrangement } from "./fold.ts";
 import { powerAtLeast, serialSize, shaderFor, type Limits, type Lowered, type Lowering } from "./lower.ts";
 import { workgroupSize, type Dispatch, type Shader } from "./shader.ts";
 import { mergeLoop, splitPosition } from "./space.ts";
-import { combineExpression, fromElement, identityExpression, toElement, valueType } from "./wgsl.ts";
+import { combineExpression, identityExpression, valueType } from "./wgsl.ts";
 
 type Reduce = Extract<Stage, { kind: "reduce" }>;
 
@@ -34,14 +34,6 @@ ${bodies.join("\n")}`;
 function mapLines(shader: Shader, stage: Stage, site: Site): string {
   const stores = stage.kind === "map" ? stage.stores : [];
   return [...bodyLines(shader, stage.body, site), ...storeLines(shader, stores, stage.body, site)].join("\n");
-}
-
-/** How a workgroup is shared out: `columns` outer points with `lanes` invocations each. */
-interface Arrangement {
-  readonly lanes: number;
-  readonly columns: number;
-  /** Whether neighbouring invocations are lanes of one row; else they are neighbouring outer points. */
-  readonly alongRow: boolean;
 }
 
 /** Enough invocations to fill a large GPU. */
@@ -110,7 +102,7 @@ function lowerRows(kernel: RowKernel, lowering: Lowering): Dispatch {
   const { lanes, columns, alongRow } = arrangement;
   const points = sizeOf(outer);
   const count = points * (pieces?.count ?? 1);
-  if (lanes > 1) shader.declarations.push(`var<workgroup> shared_values: array<u32, ${workgroupSize}>;`);
+  const foldLanes = laneFolder(shader, lowering.limits, arrangement);
   const outerSplit = splitPosition(shader, "o", outer, "c");
   const rowLines = (inner: string, prefix: string): { loop: string; names: readonly string[] } => {
     const split = splitPosition(shader, "r", row, prefix);
@@ -143,7 +135,11 @@ function lowerRows(kernel: RowKernel, lowering: Lowering): Dispatch {
     const rowNames = row.map((_, axis) => `k${at}_${axis}`);
     const site = { coordinates: [...outerSplit.names, ...rowNames], prefix, reduced };
     if (stage.kind === "map") lines.push(rowLines(mapLines(shader, stage, site), `k${at}_`).loop);
-    else lines.push(foldLines(shader, stage, at, site, rowLines, arrangement));
+    else {
+      const { op, dtype } = stage;
+      lines.push(foldLines(shader, stage, at, site, rowLines, arrangement));
+      lines.push(foldLanes([{ name: reduced(at), dtype }], ([a], [b]) => [combineExpression(op, dtype, a, b)]));
+    }
   });
   return shader.finish(kernel.name, lines.join("\n"), Math.ceil(count / columns), lanes * columns);
 }
@@ -177,32 +173,5 @@ function foldLines(
     ...(inPieces ? [`var ${first}: ${valueType[dtype]} = ${identity};`] : []),
     loop,
     ...(inPieces ? [`${total} = ${combine(total, first)};`] : []),
-    treeLines(total, dtype, combine, arrangement),
   ].join("\n");
-}
-
-/** Combines the lanes' values pairwise in a fixed order; afterwards every lane has the result. */
-export function treeLines(
-  total: string,
-  dtype: DType,
-  combine: (a: string, b: string) => string,
-  { lanes, columns, alongRow }: Arrangement,
-): string {
-  if (lanes === 1) return "";
-  const pack = (value: string): string =>
-    dtype === "f32" || dtype === "i32" ? `bitcast<u32>(${value})` : toElement(dtype, value);
-  const unpack = (word: string): string =>
-    dtype === "f32" || dtype === "i32" ? `bitcast<${dtype}>(${word})` : fromElement(dtype, word);
-  const step = alongRow ? 1 : columns;
-  return `shared_values[local] = ${pack(total)};
-workgroupBarrier();
-for (var span = ${lanes / 2}u; span > 0u; span >>= 1u) {
-if (lane < span) {
-${total} = ${combine(total, unpack(`shared_values[local + span * ${step}u]`)).replaceAll("\n", " ")};
-shared_values[local] = ${pack(total)};
-}
-workgroupBarrier();
-}
-${total} = ${unpack(`shared_values[local - lane * ${step}u]`)};
-workgroupBarrier();`;
 }

@@ -1,5 +1,5 @@
 import type { Dispatch } from "./shader.ts";
-import { Shader } from "./shader.ts";
+import { Shader, type SubgroupSizes } from "./shader.ts";
 
 /** What of the adapter kernels are chosen by. */
 export interface Limits {
@@ -9,6 +9,8 @@ export interface Limits {
    * few of them fill it. So there a row is the work of one, where elsewhere many share it.
    */
   readonly serial: boolean;
+  /** The sizes that subgroups come in, where kernels may use them. */
+  readonly subgroups?: SubgroupSizes;
 }
 
 /** Invocations of a workgroup on a serial adapter, which meet at no barrier: few, so that there are workgroups for all its threads. */

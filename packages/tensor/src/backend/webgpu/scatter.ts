@@ -1,7 +1,8 @@
 import { gatherExtents, type GatherExtents } from "../../primitives/indexing.ts";
 import type { Instruction, LoopKernel, RoutineKernel } from "../../schedule/plan.ts";
 import { sizeOf, stridesOf } from "../../shape.ts";
-import { treeLines, lowerLoop } from "./loop.ts";
+import { laneFolder } from "./fold.ts";
+import { lowerLoop } from "./loop.ts";
 import { powerAtLeast, shaderFor, type Lowered, type Lowering } from "./lower.ts";
 import { workgroupSize, type Dispatch } from "./shader.ts";
 import { sortRows } from "./sort.ts";
@@ -196,7 +197,7 @@ function foldSegments(
   const share = Math.ceil(extents.index / Math.max(extents.n, 1) / 4);
   const lanes = attrs.op === "set" || lowering.limits.serial ? 1 : Math.min(powerAtLeast(share), 32);
   const columns = workgroupSize / lanes;
-  if (lanes > 1) shader.declarations.push(`var<workgroup> shared_values: array<u32, ${workgroupSize}>;`);
+  const foldLanes = laneFolder(shader, lowering.limits, { lanes, columns, alongRow: false });
   const { lines, names } = splitPosition(shader, "i", space, "c");
   const [b, p, row, q] = names;
   const place = order === undefined ? "s" : `u32(${shader.read(order, "i32")}[u32(${b}) * length + s])`;
@@ -220,7 +221,7 @@ let update = ${shader.read(operands[0].buffer, type)}[${shader.uint(operands[0].
 total = ${next};
 }
 }
-${treeLines("total", dtype, combine, { lanes, columns, alongRow: false })}
+${foldLanes([{ name: "total", dtype }], ([a], [b]) => [combine(a, b)])}
 if (present && lane == 0u) { ${shader.write(to, type)}[i] = total; }`;
   return shader.finish(name, main, Math.ceil(size / columns));
 }

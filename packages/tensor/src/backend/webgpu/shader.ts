@@ -25,6 +25,14 @@ export interface Binding {
 /** Invocations of every workgroup but a matrix product's: what any adapter has. */
 export const workgroupSize = 256;
 
+/** The sizes that the subgroups of a device's pipelines may have: powers of 2. */
+export interface SubgroupSizes {
+  readonly least: number;
+  readonly most: number;
+  /** Whether a kernel can ask for its size, which on Vulkan also promises that subgroups are full. */
+  readonly control: boolean;
+}
+
 /**
  * Collects what one compute shader binds and the parameters it reads. `canonical` names one of the plan's buffers for all that
  * share its memory (a result written over a donated leaf): WebGPU binds memory once if it is written.
@@ -34,9 +42,19 @@ export class Shader {
   readonly #bindings: { buffer: number; type: string; write: boolean }[] = [];
   readonly #words: Word[] = [];
   readonly declarations: string[] = [];
+  #subgroups: SubgroupSizes | undefined;
 
   constructor(canonical: (buffer: number) => number) {
     this.#canonical = canonical;
+  }
+
+  /**
+   * Numbers the invocations subgroup by subgroup: `local` counts through a subgroup before it goes on to the next. WGSL does not say which
+   * `local_invocation_index` a subgroup's have. A workgroup must be a multiple of the largest size. In each run of `least` neighbours that begins
+   * at a multiple, `subgroup_lane` then counts up from a multiple too, whatever size the pipeline got.
+   */
+  useSubgroups(sizes: SubgroupSizes): void {
+    this.#subgroups = sizes;
   }
 
   /** An i32 parameter. */
@@ -93,17 +111,35 @@ export class Shader {
         `@group(0) @binding(${i + 1}) var<storage, ${write ? "read_write" : "read"}> b${i}: array<${type}>;`,
     );
     const count = Math.max(Math.ceil(this.#words.length / 4), 1);
+    const { enable, attribute, builtins, local } = invocations(this.#subgroups);
     const own = `${this.declarations.join("\n")}
-@compute @workgroup_size(${size})
-fn main(@builtin(workgroup_id) at: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+@compute @workgroup_size(${size})${attribute}
+fn main(@builtin(workgroup_id) at: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>, ${builtins}) {${local}
 let group = at.x + at.y * grid.x;
 ${main}
 }`;
-    const code = `@group(0) @binding(0) var<uniform> P: array<vec4<i32>, ${count}>;
+    const code = `${enable}@group(0) @binding(0) var<uniform> P: array<vec4<i32>, ${count}>;
 ${bindings.join("\n")}
 ${libraryFor(own)}
 ${own}
 `;
     return { label, code, bindings: this.#bindings, words: this.#words, workgroups };
   }
+}
+
+/** How an entry point knows its invocations. */
+function invocations(
+  subgroups: SubgroupSizes | undefined,
+): Record<"enable" | "attribute" | "builtins" | "local", string> {
+  if (!subgroups)
+    return { enable: "", attribute: "", builtins: "@builtin(local_invocation_index) local: u32", local: "" };
+  const { least, most, control } = subgroups;
+  const fixed = control && least === most;
+  return {
+    enable: `enable subgroups;\n${fixed ? "enable subgroup_size_control;\n" : ""}`,
+    attribute: fixed ? ` @subgroup_size(${least})` : "",
+    builtins:
+      "@builtin(subgroup_id) subgroup: u32, @builtin(subgroup_size) subgroup_size: u32, @builtin(subgroup_invocation_id) subgroup_lane: u32",
+    local: "\nlet local = subgroup * subgroup_size + subgroup_lane;",
+  };
 }

@@ -8,7 +8,7 @@ const some = process.env.SWITCHYARD_GPU_SUBSET
   ? largeCases.filter((_, i) => i % 3 === 2 && i < largeCases.length - 1)
   : largeCases;
 
-describe.each(["hardware", "software"] as const)("by the kernels for %s", (adapter) => {
+describe.each(["hardware", "hardware without subgroups", "software"] as const)("by the kernels for %s", (adapter) => {
   beforeAll(async () => {
     kernelsOf(adapter);
     await init("webgpu");

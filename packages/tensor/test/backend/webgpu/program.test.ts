@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { makeProgram, type Program } from "../../../src/backend/webgpu/program.ts";
+import type { SubgroupSizes } from "../../../src/backend/webgpu/shader.ts";
 import { softmax, tensor, type Tensor } from "../../../src/index.ts";
 import { createScheduler } from "../../../src/schedule/schedule.ts";
 import { build, steps } from "../../schedule/randomGraph.ts";
@@ -28,6 +29,35 @@ test("on a serial adapter no kernel of rows or products meets at a barrier", () 
     expect(code).not.toContain("workgroupBarrier");
     expect(code).not.toContain("var<workgroup>");
   }
+});
+
+test("where subgroups are of 32, a fold of 256 lanes and a block of a scan meet at one barrier", () => {
+  const barriers = (graph: Tensor, subgroups?: SubgroupSizes): number => {
+    const { plan } = createScheduler()({ roots: [graph.node], donated: new Set() });
+    const [{ code }] = makeProgram(plan, { ...constraints, subgroups }).dispatches;
+    return code.split("workgroupBarrier();").length - 1;
+  };
+  const folds = 2;
+  const fixed = { least: 32, most: 32, control: true };
+  expect(barriers(softmax(at(70, 900), -1), fixed)).toBe(folds);
+  expect(barriers(softmax(at(70, 900), -1))).toBe(6 * folds);
+  expect(barriers(at(70, 900).argMax(1), fixed)).toBe(1);
+  expect(barriers(at(70, 900).cumsum(1), fixed)).toBe(1);
+  expect(barriers(at(70, 900).cumsum(1))).toBe(6);
+  expect(barriers(at(70, 64).sum(1), fixed)).toBe(0);
+});
+
+test("a kernel asks for its subgroups' size only where there is but one", () => {
+  const codeWith = (subgroups: SubgroupSizes): string => {
+    const { plan } = createScheduler()({ roots: [at(70, 900).sum(1).node], donated: new Set() });
+    return makeProgram(plan, { ...constraints, subgroups }).dispatches[0].code;
+  };
+  expect(codeWith({ least: 32, most: 32, control: true })).toContain("@subgroup_size(32)");
+  for (const sizes of [
+    { least: 32, most: 32, control: false },
+    { least: 8, most: 32, control: true },
+  ])
+    expect(codeWith(sizes)).not.toContain("@subgroup_size(");
 });
 
 test("another shape of the same graph needs no other code", () => {
