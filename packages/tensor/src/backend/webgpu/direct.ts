@@ -1,5 +1,5 @@
 import type { Shader } from "./shader.ts";
-import { accumulator, loadsAlong, placeWithin, type Panel, type Tile } from "./tile.ts";
+import { accumulator, loadsAlong, placeWithin, rowWithin, type Panel, type Tile } from "./tile.ts";
 import { elementType } from "./wgsl.ts";
 
 /** Steps of k to a turn: as many as are read at once. */
@@ -11,12 +11,10 @@ const turn = 4;
  * last, and what comes of them is not stored; so nothing in the loop asks where it is.
  */
 export function directLines(shader: Shader, tile: Tile, lhs: Panel, rhs: Panel): string {
-  const rows = readsOf(shader, lhs, { name: "lhs", first: "row0", mine: "down", extent: tile.rows, each: tile.high });
+  const rows = rowsOf(shader, tile, lhs);
   const columns = readsOf(shader, rhs, {
     name: "rhs",
-    first: "column0",
-    mine: "right",
-    extent: tile.columns,
+    place: (j) => `column0 + ${placeWithin(j, "right", tile.columns, tile.wide)}`,
     each: tile.wide,
   });
   const isFloat = lhs.operand.dtype === "f32";
@@ -51,9 +49,8 @@ interface Reading {
 
 interface Side {
   readonly name: string;
-  readonly first: string;
-  readonly mine: string;
-  readonly extent: number;
+  /** Where the `i`th of its rows or columns lies. */
+  readonly place: (i: number) => string;
   readonly each: number;
 }
 
@@ -65,18 +62,31 @@ interface Reads {
   readonly step: Reading & { readonly load: string };
 }
 
+function rowsOf(shader: Shader, tile: Tile, lhs: Panel): Reads {
+  const place = (i: number): string => `row0 + ${rowWithin(tile, i)}`;
+  if (tile.direct !== "quad") return readsOf(shader, lhs, { name: "lhs", place, each: tile.high });
+  const side = { name: "own", place: (i: number) => place(4 * i), each: tile.high / 4 };
+  const along = loadsAlong(lhs);
+  const addresses = addressLines(shader, lhs, side);
+  const reader = readerOf(shader, along ? { ...lhs, vector: false } : lhs, side);
+  return { addresses, ...passRound((along ? byElement : alongInner)(reader, side), side.each) };
+}
+
 function readsOf(shader: Shader, panel: Panel, side: Side): Reads {
-  const addresses = Array.from({ length: side.each }, (_, i) => addressLine(shader, panel, side, i)).join("\n");
+  const addresses = addressLines(shader, panel, side);
   return { addresses, ...(loadsAlong(panel) ? alongExtent : alongInner)(readerOf(shader, panel, side), side) };
 }
+
+const addressLines = (shader: Shader, panel: Panel, side: Side): string =>
+  Array.from({ length: side.each }, (_, i) => addressLine(shader, panel, side, i)).join("\n");
 
 const times = (shader: Shader, value: string, stride: number): string =>
   stride === 1 ? value : `${value} * ${shader.int(stride)}`;
 
 /** Where row or column `i` begins; where rows are chosen, also whether the one that is chosen is there. */
-function addressLine(shader: Shader, panel: Panel, { name, first, mine, extent, each }: Side, i: number): string {
+function addressLine(shader: Shader, panel: Panel, { name, place: placeOf }: Side, i: number): string {
   const { along, extentLimit, base, lookup } = panel;
-  const place = `min(${first} + ${placeWithin(i, mine, extent, each)}, ${extentLimit} - 1u)`;
+  const place = `min(${placeOf(i)}, ${extentLimit} - 1u)`;
   if (lookup?.axis !== "extent") return `let ${name}_at${i} = ${base} + ${times(shader, `i32(${place})`, along)};`;
   return `let ${name}_row${i} = ${lookup.array}[${place}];
 let ${name}_is${i} = ${name}_row${i} >= 0 && ${name}_row${i} < ${lookup.limit};
@@ -142,14 +152,43 @@ function alongExtent(reader: Reader, { name, each }: Side): Omit<Reads, "address
   return { whole: { load: whole, at }, step: { load: load(0, "k"), ...at(0) } };
 }
 
+/** Each row by itself at each step. */
+function byElement(reader: Reader, { name, each }: Side): Omit<Reads, "addresses"> {
+  const all = Array.from({ length: each }, (_, i) => i);
+  const load = (q: number, k: string): string => {
+    const reads = all.map((i) => `let ${name}${i}_${q} = ${reader.element(i, `${name}_k${q}`)};`);
+    return [reader.step(`${name}_k${q}`, k), ...reads].join("\n");
+  };
+  const at = (q: number): Reading => gathered((i) => `${name}${i}_${q}`);
+  const whole = Array.from({ length: turn }, (_, q) => load(q, `(k + ${q}u)`)).join("\n");
+  return { whole: { load: whole, at }, step: { load: load(0, "k"), ...at(0) } };
+}
+
+/** Each invocation's own rows, and then those of the others in its quad: row `i` is that of the invocation whose number differs in the bits of `i`. */
+function passRound({ whole, step }: Omit<Reads, "addresses">, each: number): Omit<Reads, "addresses"> {
+  const name = (i: number, q: string | number): string => `lhs${i}_${q}`;
+  const lines = (own: Reading, q: string | number): string =>
+    Array.from({ length: 4 * each }, (_, i) => {
+      const call = ["", "quadSwapX", "quadSwapY", "quadSwapDiagonal"][i & 3];
+      return `let ${name(i, q)} = ${call}(${own.one(i >> 2)});`;
+    }).join("\n");
+  const at = (q: string | number): Reading => gathered((i) => name(i, q));
+  const turns = Array.from({ length: turn }, (_, q) => lines(whole.at(q), q));
+  return {
+    whole: { load: [whole.load, ...turns].join("\n"), at },
+    step: { load: `${step.load}\n${lines(step, "step")}`, ...at("step") },
+  };
+}
+
+const gathered = (one: Reading["one"]): Reading => ({
+  one,
+  four: (j) => `vec4(${[0, 1, 2, 3].map((c) => one(4 * j + c)).join(", ")})`,
+});
+
 /** Neighbours along k lie together. */
 function alongInner(reader: Reader, { name, each }: Side): Omit<Reads, "addresses"> {
   const all = Array.from({ length: each }, (_, i) => i);
   const steps = Array.from({ length: turn }, (_, q) => `${name}_k${q}`);
-  const gathered = (one: Reading["one"]): Reading => ({
-    one,
-    four: (j) => `vec4(${[0, 1, 2, 3].map((c) => one(4 * j + c)).join(", ")})`,
-  });
   const whole = [
     ...steps.map((step, q) => reader.step(step, `(k + ${q}u)`)),
     ...all.map((i) => `let ${name}${i} = ${reader.stretch(i, steps)};`),

@@ -89,13 +89,9 @@ export async function openDevice(): Promise<OpenDevice> {
 /** Too new for the types of WebGPU. */
 const sizeControl = "subgroup-size-control";
 
-/**
- * Subgroups by themselves are not enough: a kernel must be able to tell which of a workgroup's it is in. Software adapters run kernels of
- * their own, which need none.
- */
+/** Subgroups by themselves are not enough: a kernel must be able to tell which of a workgroup's it is in. */
 function subgroupSizes(api: GPU, { features, info }: GPUAdapter): SubgroupSizes | undefined {
-  if (!features.has("subgroups") || !api.wgslLanguageFeatures.has("subgroup_id") || info.isFallbackAdapter)
-    return undefined;
+  if (!features.has("subgroups") || !api.wgslLanguageFeatures.has("subgroup_id")) return undefined;
   return {
     least: info.subgroupMinSize,
     most: info.subgroupMaxSize,

@@ -60,7 +60,7 @@ function lowerRows(kernel: GroupedMatmul, lowering: Lowering): Dispatch {
   return productDispatch(shader, {
     label: kernel.name,
     tile,
-    direct: lowering.limits.serial,
+    subgroups: lowering.limits.subgroups,
     prologue,
     lhs: panelOf(lhs, { along: -2, inner: -1 }, lhsNames, lookup, { extent: false }),
     rhs: panelOf(rhs, { along: -1, inner: -2 }, { extent: "column_limit", inner: "k_limit", base: "rhs_base" }),
@@ -100,7 +100,7 @@ function lowerContract(kernel: GroupedMatmul, lowering: Lowering): Dispatch {
   return productDispatch(shader, {
     label: kernel.name,
     tile,
-    direct: lowering.limits.serial,
+    subgroups: lowering.limits.subgroups,
     prologue,
     lhs: panelOf(lhs, { along: -1, inner: -2 }, lhsNames, lookup, { inner: false }),
     rhs: panelOf(rhs, { along: -1, inner: -2 }, rhsNames, undefined, { inner: false }),

@@ -15,7 +15,7 @@ const manyTiles = 128;
 
 /** The largest tile that still makes enough workgroups. */
 export function chooseTile(batch: number, m: number, n: number, lowering: Lowering): Tile {
-  if (lowering.limits.serial) return serialTile;
+  if (lowering.limits.serial) return serialTile(lowering.limits.subgroups);
   const fitting = tiles.filter((tile) => workgroupBytes(tile) <= lowering.limits.workgroupBytes);
   const few = fitting.filter((tile) => m > 16 || tile.rows === 16);
   const count = (tile: Tile): number => batch * Math.ceil(m / tile.rows) * Math.ceil(n / tile.columns);
@@ -137,7 +137,7 @@ export function matmulDispatch(kernel: Matmul, tile: Tile, cut: Cut, lowering: L
   return productDispatch(shader, {
     label: name,
     tile,
-    direct: lowering.limits.serial,
+    subgroups: lowering.limits.subgroups,
     prologue,
     lhs: panelOf(lhs, { along: -2, inner: -1 }, { extent: "row_limit", inner: "k_limit", base: "lhs_base" }, lookup),
     rhs: panelOf(rhs, { along: -1, inner: -2 }, { extent: "column_limit", inner: "k_limit", base: "rhs_base" }),

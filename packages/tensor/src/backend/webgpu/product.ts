@@ -3,8 +3,17 @@ import type { Shape } from "../../types.ts";
 import { directLines } from "./direct.ts";
 import { bodyLines, storeLines } from "./body.ts";
 import { addressOf, mergeBody, mergeView } from "./space.ts";
-import type { Dispatch, Shader } from "./shader.ts";
-import { accumulator, invocationsOf, multiplyLines, panelLines, placeWithin, type Panel, type Tile } from "./tile.ts";
+import type { Dispatch, Shader, SubgroupSizes } from "./shader.ts";
+import {
+  accumulator,
+  invocationsOf,
+  multiplyLines,
+  panelLines,
+  placeWithin,
+  rowWithin,
+  type Panel,
+  type Tile,
+} from "./tile.ts";
 import { elementType, fromElement } from "./wgsl.ts";
 
 type Epilogue = RoutineKernel["epilogue"];
@@ -18,8 +27,8 @@ type Epilogue = RoutineKernel["epilogue"];
 export interface Product {
   readonly label: string;
   readonly tile: Tile;
-  /** Whether invocations read what they multiply, without workgroup memory. */
-  readonly direct: boolean;
+  /** Where the tile is made by quads. */
+  readonly subgroups: SubgroupSizes | undefined;
   readonly prologue: readonly string[];
   readonly lhs: Panel;
   readonly rhs: Panel;
@@ -38,7 +47,7 @@ export interface Finish {
 
 export function productDispatch(
   shader: Shader,
-  { label, tile, direct, prologue, lhs, rhs, workgroups, finish }: Product,
+  { label, tile, subgroups, prologue, lhs, rhs, workgroups, finish }: Product,
 ): Dispatch {
   const { dtype } = lhs.operand;
   const accumulators = Array.from({ length: tile.high }, (_, i) =>
@@ -46,12 +55,13 @@ export function productDispatch(
       " ",
     ),
   );
+  if (tile.direct === "quad") shader.useSubgroups(subgroups!);
   const across = tile.columns / tile.wide;
   const main = `${prologue.join("\n")}
 let down = local / ${across}u;
 let right = local % ${across}u;
 ${accumulators.join("\n")}
-${direct ? directLines(shader, tile, lhs, rhs) : sharedLines(shader, tile, lhs, rhs)}
+${tile.direct ? directLines(shader, tile, lhs, rhs) : sharedLines(shader, tile, lhs, rhs)}
 ${finishLines(shader, tile, finish)}`;
   return shader.finish(label, main, workgroups, invocationsOf(tile));
 }
@@ -116,7 +126,7 @@ ${storeLines(shader, stores, body, site).join("\n")}
   return `for (var i = 0u; i < ${tile.high}u; i++) {
 ${Array.from({ length: parts }, (_, j) => `var e${j} = ${accumulator(0, j)};`).join("\n")}
 switch i { ${cases.join("\n")} }
-let row = row0 + down * 4u + (i >> 2u) * ${tile.rows / (tile.high / 4)}u + (i & 3u);
+let row = row0 + down * 4u + (i >> 2u) * ${tile.rows / (tile.high / 4)}u + ${tile.direct === "quad" ? "((i & 3u) ^ right)" : "(i & 3u)"};
 if (row < row_limit) {
 let m = i32(row);
 ${points.join("\n")}
@@ -151,7 +161,7 @@ function vectorLines(
       return `{ let n = i32(${column}); if (n < i32(column_limit)) { ${array}[(${address}) >> 2u] = ${accumulator(i, j)}; } }`;
     });
     lines.push(`{
-let m = i32(row0 + ${placeWithin(i, "down", tile.rows, tile.high)});
+let m = i32(row0 + ${rowWithin(tile, i)});
 if (m < i32(row_limit)) {
 ${stores.join("\n")}
 }

@@ -1,7 +1,7 @@
 import type { Operand } from "../../schedule/plan.ts";
 import type { DType } from "../../types.ts";
 import { elementType } from "./wgsl.ts";
-import type { Shader } from "./shader.ts";
+import type { Shader, SubgroupSizes } from "./shader.ts";
 
 /** How a matrix product is cut: a workgroup makes `rows`×`columns` of the result, an invocation `high`×`wide` of that, `depth` of k at a time. */
 export interface Tile {
@@ -12,6 +12,11 @@ export interface Tile {
   readonly depth: number;
   /** How many steps of k are written out in the code, which must divide `depth`; the rest is a loop. */
   readonly unroll: number;
+  /**
+   * Without workgroup memory: each invocation reads all it multiplies, or the four of a quad have the same rows, of which each reads a quarter
+   * and passes it round.
+   */
+  readonly direct?: "alone" | "quad";
 }
 
 export const invocationsOf = ({ rows, columns, high, wide }: Tile): number => (rows / high) * (columns / wide);
@@ -31,8 +36,11 @@ export const tiles = [
   { rows: 16, columns: 64, high: 4, wide: 4, depth: 8, unroll: 2 },
 ] as const satisfies readonly Tile[];
 
-/** Of a serial adapter, where an invocation reads what it multiplies: few to a workgroup, much to each. */
-export const serialTile: Tile = { rows: 32, columns: 32, high: 8, wide: 8, depth: 4, unroll: 4 };
+/** Of a serial adapter: few invocations to a workgroup, much to each. Where there are subgroups it is one of them, its quads below each other. */
+export const serialTile = (subgroups: SubgroupSizes | undefined): Tile =>
+  subgroups && subgroups.least >= 4 && subgroups.most <= 16
+    ? { rows: 4 * subgroups.most, columns: 16, high: 16, wide: 4, depth: 4, unroll: 4, direct: "quad" }
+    : { rows: 32, columns: 32, high: 8, wide: 8, depth: 4, unroll: 4, direct: "alone" };
 
 /** One operand of a product seen as a matrix `[extent, k]`: `along` steps through rows of lhs or columns of rhs. */
 export interface Panel {
@@ -179,6 +187,12 @@ function stepLines({ rows, columns, high, wide }: Tile, dtype: DType, k: number)
     "}",
   ].join("\n");
 }
+
+/** The row, within the tile, of an invocation's `i`th; in a quad it is the one that the invocation which lies `i` away has as its first. */
+export const rowWithin = ({ rows, high, direct }: Tile, i: number): string =>
+  direct === "quad"
+    ? `${placeWithin(i & ~3, "down", rows, high)} + (${i & 3}u ^ right)`
+    : placeWithin(i, "down", rows, high);
 
 /** The row or column, within the tile, of an invocation's `i`th: its parts are interleaved four by four. */
 export const placeWithin = (i: number, mine: string, extent: number, each: number): string =>

@@ -1,6 +1,11 @@
 import { globals } from "webgpu";
 
-type Kernels = "hardware" | "hardware without subgroups" | "hardware whose subgroups vary" | "software";
+type Kernels =
+  | "hardware"
+  | "hardware without subgroups"
+  | "hardware whose subgroups vary"
+  | "software"
+  | "software without subgroups";
 
 let kernels: Kernels = "hardware";
 
@@ -8,7 +13,7 @@ const { GPU, GPUAdapterInfo } = globals as unknown as {
   GPU: { prototype: GPU };
   GPUAdapterInfo: { prototype: GPUAdapterInfo };
 };
-Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => kernels === "software" });
+Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => kernels.startsWith("software") });
 
 // oxlint-disable-next-line typescript/unbound-method -- called on the adapter's info below
 const { get: leastSize } = Object.getOwnPropertyDescriptor(GPUAdapterInfo.prototype, "subgroupMinSize")!;
@@ -22,7 +27,7 @@ Object.defineProperty(GPUAdapterInfo.prototype, "subgroupMinSize", {
 const requestAdapter = GPU.prototype.requestAdapter;
 GPU.prototype.requestAdapter = async function (this: GPU, options?: GPURequestAdapterOptions) {
   const adapter = await requestAdapter.call(this, options);
-  if (adapter && kernels === "hardware without subgroups") {
+  if (adapter && kernels.endsWith("without subgroups")) {
     const features = new Set([...adapter.features].filter((feature) => !feature.startsWith("subgroup")));
     Object.defineProperty(adapter, "features", { value: features });
   }
@@ -31,7 +36,8 @@ GPU.prototype.requestAdapter = async function (this: GPU, options?: GPURequestAd
 
 /**
  * Which kernels a device that is started from now on runs: those for hardware, which most tests are there to test though the adapter be
- * software, the same on an adapter that has no subgroups or says that they may be as small as 2, or those for software.
+ * software, the same on an adapter that has no subgroups or says that they may be as small as 2, or those for software, with subgroups or
+ * without.
  */
 export function kernelsOf(adapter: Kernels): void {
   kernels = adapter;

@@ -92,6 +92,11 @@ export const largeCases: readonly LargeCase[] = [
   one("grouped contraction", 1e-6, (d) =>
     groupedMatmul(at(d, 1, 700, 36), at(d, 2, 700, 52), offsets(d, 0, 130, 130, 411, 690), { mode: "contract" }),
   ),
+  one("grouped contraction of chosen rows", 1e-6, (d) =>
+    groupedMatmul(gather(at(d, 1, 60, 36), indices(d, 3, 700, 62), 0), at(d, 2, 700, 52), offsets(d, 0, 13, 257, 700), {
+      mode: "contract",
+    }),
+  ),
   one("softmax of long rows", 1e-6, (d) => softmax(at(d, 1, 40, 5000).mul(8), -1)),
   one("softmax of many short rows", 1e-6, (d) => softmax(at(d, 1, 3000, 9).mul(8), -1)),
   one("the sum of everything", 1e-6, (d) => at(d, 1, 300_000).square().sum()),

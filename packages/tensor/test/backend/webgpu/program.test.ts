@@ -31,6 +31,17 @@ test("on a serial adapter no kernel of rows or products meets at a barrier", () 
   }
 });
 
+test("on a serial adapter quads pass rows of a product round where subgroups are of a few quads", () => {
+  const graph = at(70, 90).matmul(at(90, 40)).add(1);
+  const { plan } = createScheduler()({ roots: [graph.node], donated: new Set() });
+  const codeWith = (subgroups?: SubgroupSizes): string =>
+    makeProgram(plan, { ...constraints, serial: true, subgroups }).dispatches[0].code;
+  expect(codeWith({ least: 8, most: 8, control: true })).toContain("quadSwapDiagonal");
+  expect(codeWith({ least: 8, most: 8, control: true })).toContain("@workgroup_size(8)");
+  for (const sizes of [undefined, { least: 2, most: 8, control: false }, { least: 4, most: 128, control: false }])
+    expect(codeWith(sizes)).not.toContain("quadSwap");
+});
+
 test("where subgroups are of 32, a fold of 256 lanes and a block of a scan meet at one barrier", () => {
   const barriers = (graph: Tensor, subgroups?: SubgroupSizes): number => {
     const { plan } = createScheduler()({ roots: [graph.node], donated: new Set() });
