@@ -20,8 +20,12 @@ interface Variable {
 /** What the values of lower lanes and those of higher ones are together, as expressions. */
 type Combine = (a: readonly string[], b: readonly string[]) => readonly string[];
 
-/** What each invocation may as well read for itself: to combine them by steps would cost a barrier each. */
-const fewPartials = 8;
+/** What each invocation may as well read for itself: to combine them by steps would cost a barrier each. A power of 2. */
+export const fewPartials = 8;
+
+/** How many neighbours of a workgroup of `size` can exchange values by shuffles, once the shader uses subgroups. */
+export const shufflesAcross = ({ subgroups }: Limits, size: number): number =>
+  subgroups && size % subgroups.most === 0 ? subgroups.least : 1;
 
 /**
  * Statements that fold variables over the lanes of each point; afterwards every lane has the result. Neighbours are combined first, then
@@ -31,71 +35,72 @@ const fewPartials = 8;
  * @returns what makes the statements of one fold. All write to two pieces of memory in turn, so that none begins or ends with a barrier: in a
  *   loop there must be one from the last fold to the first.
  */
-export function laneFolder(
-  shader: Shader,
-  { subgroups }: Limits,
-  { lanes, columns, alongRow }: Arrangement,
-): (variables: readonly Variable[], combine: Combine) => string {
+export function laneFolder(shader: Shader, limits: Limits, { lanes, columns, alongRow }: Arrangement): Fold {
   const size = lanes * columns;
   const step = alongRow ? 1 : columns;
-  const filled = subgroups !== undefined && size % subgroups.most === 0;
-  const inSubgroup = Math.max(Math.min(lanes, filled ? subgroups.least / step : 1), 1);
-  if (inSubgroup > 1) shader.useSubgroups(subgroups!);
-  const shuffle = ({ name, dtype }: Variable, call: string, by: string): string =>
-    unpack(dtype, `${call}(${pack(dtype, name)}, ${by})`);
-  let declared = 0;
-  let side = 0;
-  /** Of the partial results that are written next or were written last. */
-  const partial = (variable: number, place: string): string =>
-    `folded${variable}[${place}${side === 0 ? "" : ` + ${size / inSubgroup}u`}]`;
-
+  const inSubgroup = Math.max(Math.min(lanes, shufflesAcross(limits, size) / step), 1);
+  if (inSubgroup > 1) shader.useSubgroups(limits.subgroups!);
+  const throughMemory = memoryFolder(shader, { lanes, columns, alongRow }, inSubgroup);
   return (variables, combine) => {
+    const shuffle = (call: string, by: string): string[] =>
+      variables.map(({ name, dtype }) => unpack(dtype, `${call}(${pack(dtype, name)}, ${by})`));
     const lines: string[] = [];
-    const set = (values: readonly string[]): string[] => variables.map(({ name }, i) => `${name} = ${values[i]};`);
     for (let span = 1; span < inSubgroup; span *= 2) {
-      const others = variables.map((v, i) => `let other${i} = ${shuffle(v, "subgroupShuffleXor", `${span * step}u`)};`);
-      const names = variables.map(({ name }) => name);
-      const both = combine(
-        names,
-        names.map((_, i) => `other${i}`),
-      ).map((value, i) => `let both${i} = ${value};`);
-      lines.push("{", ...others, ...both, ...set(names.map((_, i) => `both${i}`)), "}");
+      const others = shuffle("subgroupShuffleXor", `${span * step}u`);
+      const both = combinePairs([variables.map(({ name }) => name), others], combine);
+      lines.push("{", ...both.lines, ...assign(variables, both.result), "}");
     }
-    if (inSubgroup === lanes) {
-      // The order of the two may show in the sign of a zero: all take the first lane's result.
-      const first = `subgroup_lane & ${~(lanes - 1) >>> 0}u`;
-      return [...lines, ...(lanes === 1 ? [] : set(variables.map((v) => shuffle(v, "subgroupShuffle", first))))].join(
-        "\n",
-      );
-    }
-    for (; declared < variables.length; declared++)
-      shader.declarations.push(`var<workgroup> folded${declared}: array<u32, ${(2 * size) / inSubgroup}>;`);
-    const write = (place: string, values: readonly string[]): string =>
-      variables.map(({ dtype }, i) => `${partial(i, place)} = ${pack(dtype, values[i])};`).join("\n");
-    const read = (place: string): string[] => variables.map(({ dtype }, i) => unpack(dtype, partial(i, place)));
-    const combineAll = (places: readonly string[]): Combined => combinePairs(places.map(read), combine);
-
-    const own = alongRow ? `local / ${inSubgroup}u` : `local / ${step * inSubgroup}u * ${step}u + local % ${step}u`;
-    const leads = `((local / ${step}u) & ${inSubgroup - 1}u) == 0u`;
-    const first = write(
-      own,
-      variables.map(({ name }) => name),
-    );
-    lines.push(inSubgroup === 1 ? first : `if (${leads}) {\n${first}\n}`, "workgroupBarrier();");
-    let left = lanes / inSubgroup;
-    for (; left > fewPartials; left /= 2) {
-      const a = alongRow ? "2u * local" : `2u * local - local % ${step}u`;
-      const pair = combineAll([a, `${a} + ${step}u`]);
-      side = 1 - side;
-      const store = write("local", pair.result);
-      lines.push(`if (local < ${(columns * left) / 2}u) {`, ...pair.lines, store, "}", "workgroupBarrier();");
-    }
-    const begin = alongRow ? `local / ${lanes}u * ${left}u` : `local % ${columns}u`;
-    const all = combineAll(Array.from({ length: left }, (_, p) => `begin + ${p * step}u`));
-    side = 1 - side;
-    return [...lines, `{\nlet begin = ${begin};`, ...all.lines, ...set(all.result), "}"].join("\n");
+    if (inSubgroup < lanes) return [...lines, ...throughMemory(variables, combine)].join("\n");
+    if (lanes === 1) return "";
+    // The order of the two may show in the sign of a zero: all take the first lane's result.
+    const first = shuffle("subgroupShuffle", `subgroup_lane & ${~(lanes - 1) >>> 0}u`);
+    return [...lines, ...assign(variables, first)].join("\n");
   };
 }
+
+type Fold = (variables: readonly Variable[], combine: Combine) => string;
+
+/** Folds what every `done` neighbouring lanes have together. */
+function memoryFolder(
+  shader: Shader,
+  { lanes, columns, alongRow }: Arrangement,
+  done: number,
+): (variables: readonly Variable[], combine: Combine) => string[] {
+  const step = alongRow ? 1 : columns;
+  const most = (lanes * columns) / done;
+  let declared = 0;
+  let side = 0;
+  return (variables, combine) => {
+    for (; declared < variables.length; declared++)
+      shader.declarations.push(`var<workgroup> folded${declared}: array<u32, ${2 * most}>;`);
+    /** Of the partial results that are written next or were written last. */
+    const partial = (i: number, place: string): string => `folded${i}[${place}${side === 0 ? "" : ` + ${most}u`}]`;
+    const write = (place: string, values: readonly string[]): string[] =>
+      variables.map(({ dtype }, i) => `${partial(i, place)} = ${pack(dtype, values[i])};`);
+    const combineAt = (places: readonly string[]): Combined => {
+      const values = places.map((place) => variables.map(({ dtype }, i) => unpack(dtype, partial(i, place))));
+      side = 1 - side;
+      return combinePairs(values, combine);
+    };
+    const own = alongRow ? `local / ${done}u` : `local / ${step * done}u * ${step}u + local % ${step}u`;
+    const names = variables.map(({ name }) => name);
+    const leads = `((local / ${step}u) & ${done - 1}u) == 0u`;
+    const lines = [done === 1 ? "{" : `if (${leads}) {`, ...write(own, names), "}", "workgroupBarrier();"];
+    let left = lanes / done;
+    for (; left > fewPartials; left /= 2) {
+      const lower = alongRow ? "2u * local" : `2u * local - local % ${step}u`;
+      const both = combineAt([lower, `${lower} + ${step}u`]);
+      const store = write("local", both.result);
+      lines.push(`if (local < ${(columns * left) / 2}u) {`, ...both.lines, ...store, "}", "workgroupBarrier();");
+    }
+    const begin = alongRow ? `local / ${lanes}u * ${left}u` : `local % ${columns}u`;
+    const all = combineAt(Array.from({ length: left }, (_, p) => `begin + ${p * step}u`));
+    return [...lines, `{\nlet begin = ${begin};`, ...all.lines, ...assign(variables, all.result), "}"];
+  };
+}
+
+const assign = (variables: readonly Variable[], values: readonly string[]): string[] =>
+  variables.map(({ name }, i) => `${name} = ${values[i]};`);
 
 /** What values are together: statements, and the names of the result. */
 interface Combined {
@@ -108,9 +113,9 @@ function combinePairs(values: readonly (readonly string[])[], combine: Combine):
   const lines: string[] = [];
   const name = (expressions: readonly string[]): readonly string[] =>
     expressions.map((expression) => {
-      const at = lines.push("");
-      lines[at - 1] = `let part${at} = ${expression};`;
-      return `part${at}`;
+      const part = `part${lines.length}`;
+      lines.push(`let ${part} = ${expression};`);
+      return part;
     });
   let left = values.map(name);
   while (left.length > 1) left = left.flatMap((value, i) => (i % 2 === 0 ? [name(combine(value, left[i + 1]))] : []));

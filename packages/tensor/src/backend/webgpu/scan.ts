@@ -1,5 +1,6 @@
 import type { RoutineKernel } from "../../schedule/plan.ts";
 import { sizeOf } from "../../shape.ts";
+import { fewPartials, shufflesAcross } from "./fold.ts";
 import { serialSize, shaderFor, type Lowered, type Lowering } from "./lower.ts";
 import { workgroupSize, type Dispatch } from "./shader.ts";
 import { combineExpression, elementType, identityExpression } from "./wgsl.ts";
@@ -38,9 +39,6 @@ ${to}[row * length + at] = ${attrs.exclusive ? "before" : "carry"};
   return shader.finish(name, main, Math.ceil(rows / serialSize), serialSize);
 }
 
-/** What each invocation may as well read for itself: to combine them by steps would cost a barrier each. */
-const fewTotals = 8;
-
 /**
  * A workgroup to a row: it walks the row in blocks, scans each block in a fixed order and carries the total along. Runs of 2^k invocations,
  * beginning at multiples of that, become one of 2^(k+1) when the second adds the total of the first: within a subgroup by shuffles,
@@ -48,9 +46,8 @@ const fewTotals = 8;
  */
 function scanTogether({ name, attrs, operands, shape, dtype, epilogue }: Scan, lowering: Lowering): Dispatch {
   const shader = shaderFor(lowering);
-  const { subgroups } = lowering.limits;
-  const inSubgroup = subgroups && workgroupSize % subgroups.most === 0 ? subgroups.least : 1;
-  if (inSubgroup > 1) shader.useSubgroups(subgroups!);
+  const inSubgroup = shufflesAcross(lowering.limits, workgroupSize);
+  if (inSubgroup > 1) shader.useSubgroups(lowering.limits.subgroups!);
   const type = elementType[dtype];
   const [x] = operands;
   const length = shape[shape.length - 1];
@@ -89,18 +86,18 @@ var before = carry;
 if (local > 0u) {
 var earlier = totals[side + local - 1u];
 let run = (local - 1u) / ${runLength}u;
-${Array.from({ length: Math.log2(fewTotals) }, (_, k) => `if ((run & ${1 << k}u) != 0u) { earlier = ${combine(`run_total_${k}(side, (run >> ${k}u) - 1u)`, "earlier")}; }`).join("\n")}
+${Array.from({ length: Math.log2(fewPartials) }, (_, k) => `if ((run & ${1 << k}u) != 0u) { earlier = ${combine(`run_total_${k}(side, (run >> ${k}u) - 1u)`, "earlier")}; }`).join("\n")}
 before = ${combine("carry", "earlier")};
 }
 ${writes.join("\n")}
-carry = ${combine("carry", `run_total_${Math.log2(fewTotals)}(side, 0u)`)};
+carry = ${combine("carry", `run_total_${Math.log2(fewPartials)}(side, 0u)`)};
 side = ${workgroupSize}u - side;
 }`;
   return shader.finish(name, main, rows);
 }
 
 /** Invocations that make a run at the end of the steps. */
-const runLength = workgroupSize / fewTotals;
+const runLength = workgroupSize / fewPartials;
 
 /** Scans within runs, whose results so far are then in `totals`. Blocks take its sides in turn, so that none begins with a barrier. */
 function joinRuns(inSubgroup: number, combine: (a: string, b: string) => string): string {
@@ -122,7 +119,7 @@ function joinRuns(inSubgroup: number, combine: (a: string, b: string) => string)
 function runTotals(type: string, combine: (a: string, b: string) => string): string[] {
   const signature = (k: number): string => `fn run_total_${k}(side: u32, i: u32) -> ${type}`;
   const first = `${signature(0)} { return totals[side + i * ${runLength}u + ${runLength - 1}u]; }`;
-  const more = Array.from({ length: Math.log2(fewTotals) }, (_, k) => {
+  const more = Array.from({ length: Math.log2(fewPartials) }, (_, k) => {
     const half = (i: string): string => `run_total_${k}(side, ${i})`;
     return `${signature(k + 1)} {
 let a = ${half("2u * i")};
