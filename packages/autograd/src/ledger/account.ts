@@ -54,7 +54,7 @@ const without = (cls: { [K in keyof PathClass]: PathClass[K] | undefined }): Pat
 
 function together(cls: PathClass, parts: readonly AccountPart[]): AccountPart {
   if (parts.length === 1) return { ...parts[0], class: cls };
-  const strongest = parts.reduce((a, b) => (normOf(b.data) > normOf(a.data) ? b : a));
+  const [strongest] = parts.toSorted((a, b) => largerFirst(normOf(a.data), normOf(b.data)));
   const causes = parts.every((part) => part.causes) ? parts.flatMap((part) => part.causes!) : undefined;
   return {
     class: cls,
@@ -89,3 +89,10 @@ export function dotOf(a: ArrayLike<number>, b: ArrayLike<number>): number {
 }
 
 export const normOf = (a: ArrayLike<number>): number => Math.sqrt(dotOf(a, a));
+
+/** Compares sizes: the larger first, and before all what is not finite. */
+export function largerFirst(a: number, b: number): number {
+  // NaN compares with nothing, and a comparison that is not consistent sorts nothing.
+  const [p, q] = [a, b].map((x) => (Number.isFinite(x) ? x : Infinity));
+  return p === q ? 0 : q - p;
+}

@@ -3,7 +3,17 @@ import { fromNode, opName, repeating, type AnyNode } from "@switchyard/tensor/gr
 import { backward, type ByClass, type Classes } from "../backward.ts";
 import { placeOf, type Flow } from "./flow.ts";
 import { mayKill } from "./kills.ts";
-import { cancellation, cancelled, cancelledWithin, killed, type Carried, type Piece, type Site } from "./phantoms.ts";
+import {
+  cancellation,
+  cancelled,
+  killed,
+  lostWithin,
+  mayUnderflow,
+  refresh,
+  type Carried,
+  type Piece,
+  type Site,
+} from "./phantoms.ts";
 import { keyOf, pathClasses, untagged, type PathClass } from "./pathClass.ts";
 import type { Cause, NoPath } from "./zero.ts";
 
@@ -45,6 +55,7 @@ export async function causesOfZeros(request: CausesRequest): Promise<ReadonlyMap
         const cls = intern(path, siteOf(cancellation(node, given), node, site !== undefined));
         arrived.set(cls, arrived.get(cls)?.add(phantom) ?? phantom);
       }
+      if (given.some(({ consumer }) => mayUnderflow(consumer))) refresh(node, arrived);
       if (watched.has(node)) arrivals.set(node, arrived);
     },
     gave(x, consumer, _left, given, ct) {
@@ -55,12 +66,10 @@ export async function causesOfZeros(request: CausesRequest): Promise<ReadonlyMap
     passed(step, give) {
       const { node, wanted } = step;
       for (const i of wanted)
-        for (const { path, why, phantom, secondary } of [...killed(step, i), ...cancelledWithin(step, i)])
-          give(
-            node.inputs[i],
-            classes.arriving(node.inputs[i], node, intern(path, siteOf(why, node, secondary))),
-            phantom,
-          );
+        for (const { path, why, phantom, secondary, placeless } of [...killed(step, i), ...lostWithin(step, i)]) {
+          const site = siteOf(why, placeless ? undefined : node, secondary);
+          give(node.inputs[i], classes.arriving(node.inputs[i], node, intern(path, site)), phantom);
+        }
     },
   });
   return readCauses(arrivals);
@@ -83,8 +92,8 @@ function hasFewSites({ arrivals }: Flow): boolean {
 /** One site for each reason and, if there are few, place. */
 function internSites(apart: boolean) {
   const known = new Map<string, Site>();
-  return ({ reason, detail }: NoPath, node: AnyNode, secondary = false): Site => {
-    const at = apart && !secondary ? placeOf(node.provenance) : undefined;
+  return ({ reason, detail }: NoPath, node: AnyNode | undefined, secondary = false): Site => {
+    const at = apart && node && !secondary ? placeOf(node.provenance) : undefined;
     const key = JSON.stringify([reason, detail, at, secondary]);
     const site = known.get(key) ?? { reason, detail, ...(at !== undefined && { at }), secondary };
     known.set(key, site);

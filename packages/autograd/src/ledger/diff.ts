@@ -1,4 +1,5 @@
 import { FormatError } from "@switchyard/tensor";
+import { largerFirst } from "./account.ts";
 import type { LedgerEntry } from "./entry.ts";
 import type { EntryJson, LedgerJson } from "./json.ts";
 import { keyOf, type PathClass } from "./pathClass.ts";
@@ -19,7 +20,7 @@ export interface LedgerChange {
 /** Two ledgers beside each other. */
 export interface LedgerDiff {
   readonly losses: readonly [before: number, after: number];
-  /** Those farthest apart first, else the largest change. */
+  /** Those farthest apart first, else the largest change; before all what is not finite. */
   readonly changes: readonly LedgerChange[];
   /** Places that only one of the two has. */
   readonly missing: { readonly before: readonly string[]; readonly after: readonly string[] };
@@ -58,7 +59,7 @@ export function ledgerDiff(
   const shared = before.entries.filter(({ where }) => right.has(where));
   const changes = shared
     .flatMap((entry) => changesOf(entry, right.get(entry.where)!, distances(entry.where)))
-    .toSorted((a, b) => (b.distance ?? b.change) - (a.distance ?? a.change));
+    .toSorted((a, b) => largerFirst(a.distance ?? a.change, b.distance ?? b.change));
   const losses = [before.loss, after.loss] as const;
   const only = (some: LedgerJson, others: ReadonlyMap<string, EntryJson>): string[] =>
     some.entries.map(({ where }) => where).filter((where) => !others.has(where));

@@ -1,6 +1,6 @@
 import { ShapeError, type Tensor } from "@switchyard/tensor";
 import { describe, sizeOf } from "@switchyard/tensor/graph";
-import { dotOf, normOf, once, sumOf, type Account, type AccountPart } from "./account.ts";
+import { dotOf, largerFirst, normOf, once, sumOf, type Account, type AccountPart } from "./account.ts";
 import type { Step } from "./flow.ts";
 import type { PathClass } from "./pathClass.ts";
 import { entryText } from "./text.ts";
@@ -32,7 +32,7 @@ export interface LedgerEntry {
   /** The sum of the parts. */
   readonly total: Tensor;
   readonly norm: number;
-  /** Largest first. */
+  /** Largest first, and before all what is not finite. */
   readonly parts: readonly LedgerPart[];
   /** `‖total‖ / Σ ‖part‖`: 1 where parts do not work against each other, near 0 where they cancel; 1 where all are 0. */
   readonly left: number;
@@ -72,7 +72,9 @@ export function entryOf(account: Account, index?: readonly number[]): LedgerEntr
   );
   const total = view.pick(elements);
   const norm = normOf(total);
-  const parts = account.parts.map((part) => partOf(part, view, total, norm)).toSorted((a, b) => b.norm - a.norm);
+  const parts = account.parts
+    .map((part) => partOf(part, view, total, norm))
+    .toSorted((a, b) => largerFirst(a.norm, b.norm));
   const norms = parts.reduce((sum, part) => sum + part.norm, 0);
   const why = once(() => zerosOf(account.parts, elements, view.at, account.noPath));
   const sum = once(() => parts.map((part) => part.contribution).reduce((a, b) => a.add(b)));

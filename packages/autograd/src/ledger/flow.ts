@@ -1,5 +1,6 @@
 import { onesLike, type Tensor } from "@switchyard/tensor";
 import { fromNode, opName, type AnyNode, type Provenance } from "@switchyard/tensor/graph";
+import { largerFirst } from "./account.ts";
 import { backward, type ByClass, type Classes } from "../backward.ts";
 import { pathClasses, untagged, type PathClass } from "./pathClass.ts";
 import type { Measure, Measures } from "./measure.ts";
@@ -95,6 +96,6 @@ const describeOp = (node: AnyNode): string =>
 /** The first of the largest. */
 function largest<T>(items: readonly T[], sizeOf: (item: T) => number): T {
   let best = items[0];
-  for (const item of items) if (sizeOf(item) > sizeOf(best)) best = item;
+  for (const item of items) if (largerFirst(sizeOf(item), sizeOf(best)) < 0) best = item;
   return best;
 }

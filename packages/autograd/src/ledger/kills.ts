@@ -21,13 +21,13 @@ export interface Kill {
   readonly elements: Tensor;
 }
 
-/** Positive numbers without pattern, like x: what a rule makes of them is zero only where it is zero of anything. */
-function probeLike(x: Tensor): Tensor {
+/** Numbers in [1, 2) without pattern, like x: what a rule makes of them is zero only where it is zero of anything. */
+export function probeLike(x: Tensor): Tensor {
   // A linear congruential step wraps around, and scatters what was in order.
   const scattered = iotaLike(x, [x.size], 0, "i32").mul(1103515245).cast(x.dtype);
   return scattered
     .mul(2 ** -32)
-    .add(1)
+    .add(1.5)
     .reshape(x.shape);
 }
 
@@ -35,7 +35,7 @@ function probeLike(x: Tensor): Tensor {
 const flat: { readonly [F in ScalarOp]?: string } = {
   relu: "relu is flat where its input is not above 0",
   abs: "abs has gradient 0 at 0",
-  exp: "exp underflowed to 0",
+  exp: "exp is 0 at minus infinity",
   expm1: "expm1 is flat: its input is far below 0",
   sin: "sin is flat at its extremes",
   cos: "cos is flat at its extremes, such as 0",
@@ -51,23 +51,23 @@ const flat: { readonly [F in ScalarOp]?: string } = {
   round: "round is a step",
   minimum: "minimum took the other operand",
   maximum: "maximum took the other operand",
-  pow: "the power is flat at 0",
+  pow: "the power is flat at 0, and in its exponent at 1",
 };
 
-/** What a running sum, product or maximum gives nothing to. */
+/** What a running sum or maximum gives nothing to. */
 const scans = {
   sum: { reason: "unselected", detail: "an exclusive running sum leaves out the last element" },
-  prod: { reason: "zero input", detail: "another factor of the running product is 0" },
   max: { reason: "unselected", detail: "lost to others in a running maximum" },
-} satisfies { [O in Attrs["scan"]["op"]]: Omit<Kill, "elements"> };
+} satisfies { [O in Exclude<Attrs["scan"]["op"], "prod">]: Omit<Kill, "elements"> };
 
 /** What a node's rule kills on the way to its input `i`, which `mayKill` says it can. */
-export function killsOf({ node, rule, inputs, output }: RuleStep<unknown>, i: number): Kill[] {
+export function killsOf(step: RuleStep<unknown>, i: number): Kill[] {
+  const { node, rule, inputs, output } = step;
   const given = rule(probeLike(output))[i];
   const elements = given ? given.eq(0) : inputs[i].eq(inputs[i]).or(inputs[i].isNaN());
   switch (node.op) {
     case "map":
-      return scalarKills(node, i, elements);
+      return scalarKills({ node, inputs }, i, elements);
     case "detach":
       return [{ reason: "stopped", detail: "stopGradient", elements }];
     case "matmul":
@@ -81,7 +81,9 @@ export function killsOf({ node, rule, inputs, output }: RuleStep<unknown>, i: nu
     case "reduce":
       return extremeKills(node, inputs[i], output, elements);
     case "scan":
-      return [{ ...scans[node.attrs.op], elements }];
+      return node.attrs.op === "prod"
+        ? productKills(inputs[i], [inputs[i].ndim - 1], elements)
+        : [{ ...scans[node.attrs.op], elements }];
     default:
       return [{ reason: "unselected", detail: `${opName(node)} leaves it out`, elements }];
   }
@@ -92,7 +94,7 @@ export function mayKill(node: AnyNode, i: number): boolean {
   switch (node.op) {
     case "map": {
       const { fn } = node.attrs;
-      return fn in flat || fn === "mul" || fn === "where" || (fn === "div" && i === 1);
+      return fn in flat || fn === "mul" || fn === "where" || fn === "rsqrt" || (fn === "div" && i === 1);
     }
     case "detach":
       return !node.attrs.invariant;
@@ -119,12 +121,38 @@ const stoppedByRule = (elements: Tensor): Kill => ({
   elements,
 });
 
-function scalarKills(node: Node<"map"> & AnyNode, i: number, elements: Tensor): Kill[] {
+function scalarKills(
+  { node, inputs }: { node: Node<"map"> & AnyNode; inputs: readonly Tensor[] },
+  i: number,
+  elements: Tensor,
+): Kill[] {
   const { fn } = node.attrs;
-  if (fn === "where") return maskKills(node.inputs[0], "a condition takes the other branch", elements);
-  if (fn === "mul") return factorKills(node.inputs[1 - i], elements);
-  if (fn === "div") return [{ reason: "zero input", detail: "what it divides is 0", elements }];
-  return [{ reason: "saturated", detail: flat[fn]!, elements }];
+  const saturated: Kill = { reason: "saturated", detail: flat[fn]!, elements };
+  const underflow: Kill = {
+    reason: "underflow",
+    detail: `${fn} has a derivative too small for ${node.dtype}`,
+    elements,
+  };
+  const apart = (where: Tensor, there: Kill, elsewhere: Kill): Kill[] => [
+    { ...there, elements: elements.and(where) },
+    { ...elsewhere, elements: elements.and(where.not()) },
+  ];
+  switch (fn) {
+    case "where":
+      return maskKills(node.inputs[0], "a condition takes the other branch", elements);
+    case "mul":
+      return factorKills(node.inputs[1 - i], inputs[1 - i], elements);
+    case "div":
+      return apart(inputs[0].eq(0), { reason: "zero input", detail: "what it divides is 0", elements }, underflow);
+    case "exp":
+      return apart(inputs[0].isFinite(), { ...underflow, detail: "exp underflowed to 0" }, saturated);
+    case "pow":
+      return apart(inputs[0].eq(0).or(inputs[0].eq(1)).or(inputs[1].eq(0)), saturated, underflow);
+    case "rsqrt":
+      return [underflow];
+    default:
+      return [saturated];
+  }
 }
 
 /** A node under the views and names that hide it. */
@@ -133,13 +161,25 @@ function beneath(node: AnyNode): AnyNode {
   return node;
 }
 
-function factorKills(factor: AnyNode, elements: Tensor): Kill[] {
+function factorKills(factor: AnyNode, value: Tensor, elements: Tensor): Kill[] {
   const source = beneath(factor);
   if (source.op === "full")
     return [{ reason: "zero weight", detail: `it is multiplied by ${source.attrs.value}`, elements }];
   if (source.op === "map" && source.attrs.fn === "cast" && source.inputs[0].dtype === "bool")
     return maskKills(source.inputs[0], "it is multiplied by a mask", elements);
-  return [{ reason: "zero input", detail: "it is multiplied by 0", elements }];
+  const zero: Kill = { reason: "zero input", detail: "it is multiplied by 0", elements };
+  const product = factor.op === "tag" ? beneath(factor) : factor;
+  if (!(product.op === "map" && product.attrs.fn === "mul" && sameShape(product.shape, value.shape))) return [zero];
+  const [a, b] = product.inputs.map((x) => value.derive(x));
+  const nonzero = a.ne(0).and(b.ne(0));
+  return [
+    { ...zero, elements: elements.and(nonzero.not()) },
+    {
+      reason: "underflow",
+      detail: "it is multiplied by a product too small for its dtype",
+      elements: elements.and(nonzero),
+    },
+  ];
 }
 
 /** What a condition hides; where it has to do with a mark `dropped` of its shape, that tells of what. */
@@ -174,9 +214,26 @@ function gatherKills(node: AnyNode, x: Tensor, elements: Tensor): Kill[] {
   ];
 }
 
+/** What a product, or a running one, over `axes` gives nothing to: another factor is 0, or all of them together are too small. */
+function productKills(x: Tensor, axes: readonly number[], elements: Tensor): Kill[] {
+  const zeros = x.eq(0).cast("i32");
+  const others = zeros
+    .sum([...axes], { keepDims: true })
+    .sub(zeros)
+    .gt(0);
+  return [
+    { reason: "zero input", detail: "another factor of the product is 0", elements: elements.and(others) },
+    {
+      reason: "underflow",
+      detail: "the product of the other factors underflowed to 0",
+      elements: elements.and(others.not()),
+    },
+  ];
+}
+
 function extremeKills(node: Node<"reduce"> & AnyNode, x: Tensor, output: Tensor, elements: Tensor): Kill[] {
   const { op, axes } = node.attrs;
-  if (op === "prod") return [{ reason: "zero input", detail: "another factor of the product is 0", elements }];
+  if (op === "prod") return productKills(x, axes, elements);
   const kept = x.shape.map((n, axis) => (axes.includes(axis) ? 1 : n));
   const ties = elements.and(x.eq(output.reshape(kept).broadcastTo(x.shape)));
   return [

@@ -1,7 +1,7 @@
-import type { Tensor } from "@switchyard/tensor";
-import { fromNode, opName, type AnyNode, type PrimitiveName } from "@switchyard/tensor/graph";
+import { where, type Tensor } from "@switchyard/tensor";
+import { fromNode, opName, type AnyNode, type PrimitiveName, type ScalarOp } from "@switchyard/tensor/graph";
 import type { ByClass, RuleStep } from "../backward.ts";
-import { killsOf, mayKill, phantomAt, type Kill } from "./kills.ts";
+import { killsOf, mayKill, phantomAt, probeLike, type Kill } from "./kills.ts";
 import type { PathClass } from "./pathClass.ts";
 import type { NoPath } from "./zero.ts";
 
@@ -22,6 +22,8 @@ export interface Start {
   readonly why: NoPath;
   readonly phantom: Tensor;
   readonly secondary: boolean;
+  /** It may start nearly anywhere: the place is not told, so that others can have a class for each of theirs. */
+  readonly placeless?: true;
 }
 
 /** Phantoms of what a rule kills, whatever arrives. */
@@ -36,16 +38,51 @@ export function killed(step: RuleStep<Carried>, i: number): Start[] {
 /** Rules that add up what arrives at several elements of the output. */
 const adds: ReadonlySet<PrimitiveName> = new Set(["expand", "matmul", "groupedMatmul", "gather", "custom", "scan"]);
 
-/** Phantoms where a rule adds up to exactly zero what is not. */
-export function cancelledWithin({ node, cts, rule, output, inputs }: RuleStep<Carried>, i: number): Start[] {
-  if (!adds.has(node.op)) return [];
-  const why: NoPath = { reason: "cancelled", detail: `what arrives at ${opName(node)} adds up to exactly 0` };
+/** Scalar ops whose gradient is what arrived, or nothing: no number becomes smaller there. */
+const passesOn: ReadonlySet<ScalarOp> = new Set(["neg", "abs", "relu", "add", "sub", "where"]);
+
+/** Whether a gradient may become too small there. */
+export const mayUnderflow = (node: AnyNode): boolean =>
+  node.op === "map"
+    ? !passesOn.has(node.attrs.fn)
+    : (adds.has(node.op) && node.op !== "expand" && node.op !== "gather") ||
+      (node.op === "reduce" && node.attrs.op === "prod");
+
+/** Phantoms where a rule makes exactly zero of what is not: it adds up to that, or is too small for the dtype. */
+export function lostWithin(step: RuleStep<Carried>, i: number): Start[] {
+  const { node, cts, output, inputs } = step;
+  if (!adds.has(node.op) && !mayUnderflow(node)) return [];
   return [...cts].flatMap(([{ path, site }, ct]): Start[] => {
-    const [given, some] = [ct, phantomAt(ct.ne(0), output)].map((arrived) => rule(arrived)[i]);
+    // A phantom has no size to lose.
+    if (site && !adds.has(node.op)) return [];
+    const [given, some] = [ct, phantomAt(ct.ne(0), output)].map((arrived) => step.rule(arrived)[i]);
     if (!given || !some) return [];
-    const phantom = phantomAt(given.eq(0).and(some.ne(0)), inputs[i]);
-    return [{ path, why, phantom, secondary: site !== undefined }];
+    const lost = given.eq(0).and(some.ne(0));
+    const phantom = (elements: Tensor): Pick<Start, "path" | "phantom" | "secondary"> => ({
+      path,
+      phantom: phantomAt(elements, inputs[i]),
+      secondary: site !== undefined,
+    });
+    const why: NoPath = { reason: "underflow", detail: `a product of small numbers is too small for ${given.dtype}` };
+    const underflow = (elements: Tensor): Start => ({ ...phantom(elements), why, placeless: true });
+    if (!adds.has(node.op)) return [underflow(lost)];
+    const cancelled: NoPath = { reason: "cancelled", detail: `what arrives at ${opName(node)} adds up to exactly 0` };
+    if (site || !mayUnderflow(node)) return [{ ...phantom(lost), why: cancelled }];
+    const tiny = lost.and(isNonzeroAtScale(step, i, ct));
+    return [underflow(tiny), { ...phantom(lost.and(tiny.not())), why: cancelled }];
   });
+}
+
+/** Where a rule gives something of a cotangent made larger. By a power of 2, so what adds up to exactly zero still does. */
+function isNonzeroAtScale({ rule }: RuleStep<Carried>, i: number, ct: Tensor): Tensor {
+  const larger = rule(ct.mul(ct.dtype === "f64" ? 2 ** 1000 : 2 ** 100))[i]!;
+  return larger.ne(0).and(larger.isFinite());
+}
+
+/** Makes phantoms as large as they were at their start: they tell where, and must not become too small to. */
+export function refresh(node: AnyNode, arrived: ByClass<Carried>): void {
+  const probe = probeLike(fromNode(node));
+  for (const [cls, ct] of arrived) if (cls.site) arrived.set(cls, where(ct.ne(0), probe, 0));
 }
 
 /** What one consumer gave. */

@@ -22,7 +22,7 @@ export const number = (x: number): string =>
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [head, ...rows];
   const widths = head.map((_, column) => Math.max(...all.map((row) => row[column].length)));
-  const isText = head.map((_, column) => rows.some((row) => !/^[-\d]/.test(row[column])));
+  const isText = head.map((_, column) => rows.some((row) => !/^-?(\d|NaN|Infinity)/.test(row[column])));
   return all
     .map((row) =>
       row

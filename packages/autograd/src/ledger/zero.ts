@@ -10,6 +10,7 @@ import type { PathClass } from "./pathClass.ts";
  * - `stopped`: `stopGradient`, or a rule that gives nothing.
  * - `saturated`: the function is flat there, as relu is below 0.
  * - `renormalised top-1`: a single weight divided by itself is 1 whatever it was. `cancelled`: other ways add up to exactly 0.
+ * - `underflow`: it is not zero, but too small for its dtype, or it is multiplied by what underflowed to 0.
  * - `zero weight`: a term of the loss is multiplied by 0. `zero input`: what the element is multiplied with is 0.
  * - `no path`: the loss does not depend on it, or through integers and comparisons alone.
  * - `unexplained`: it was not looked into; ask for `explain`.
@@ -24,6 +25,7 @@ export type ZeroReason =
   | "saturated"
   | "renormalised top-1"
   | "cancelled"
+  | "underflow"
   | "zero weight"
   | "zero input"
   | "no path"

@@ -26,6 +26,37 @@ const norm = (xs: readonly number[]): number => Math.hypot(...xs);
 const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((s, x, i) => s + x * b[i], 0);
 const close = (xs: readonly number[]) => xs.map((x) => expect.closeTo(x, 12));
 
+describe("what is not finite", () => {
+  const astray = (order: readonly string[]) => (p: { w: Tensor }) => {
+    const parts: { readonly [name: string]: Tensor } = {
+      small: p.w.sum(),
+      large: p.w.sum().mul(10),
+      nan: p.w.mul(NaN).sum(),
+      infinite: p.w.mul(Infinity).sum(),
+    };
+    return order.map((name) => term(name, parts[name])).reduce((sum, part) => sum.add(part));
+  };
+  const orders = [
+    ["small", "nan", "large", "infinite"],
+    ["nan", "small", "infinite", "large"],
+    ["large", "infinite", "small", "nan"],
+  ];
+
+  test.each(orders)("comes first, in the order it came, and the rest by size (%s, %s, %s, %s)", async (...order) => {
+    const book = await ledger(astray(order))({ w: f64([1, 2]) });
+    const terms = book.of("w").parts.map((part) => part.class.term);
+    const wild = terms.slice(0, 2);
+    expect([new Set(wild), terms.slice(2)]).toEqual([new Set(["infinite", "nan"]), ["large", "small"]]);
+    expect(book.toJSON().entries[0].parts.map((part) => part.class.term)).toEqual(terms);
+    const lines = String(book).split("\n").slice(3);
+    expect(lines.slice(1, 5).map((line) => line.trim().split(" ")[0])).toEqual(terms);
+    // Numbers stay flush right.
+    expect(new Set(lines.slice(0, 5).map((line) => line.length)).size).toBe(1);
+    const change = book.diff(await ledger(astray(order))({ w: f64([1, 2]) })).changes.map((part) => part.class.term);
+    expect(new Set(change.slice(0, 2))).toEqual(new Set(["infinite", "nan"]));
+  });
+});
+
 describe("an entry", () => {
   test("has the total, its parts, and how much each weighs, as formulas give them", async () => {
     const book = await ledger(model)(params());

@@ -64,6 +64,13 @@ property.prop([programs], { numRuns })("what is exactly zero is explained", asyn
     for (const zero of book.of(path).why ?? []) expect(zero.reason).not.toBe("unexplained");
 });
 
+property.prop([programs], { numRuns })("what is zero because it is too small is explained", async (steps) => {
+  const book = await ledger(run(steps, { t0: 2 ** -149, t1: 2 ** -148, t2: 1e-30 }))(paramsOf("f32"));
+  for (const path of ["w", "v"])
+    for (const part of book.of(path).parts)
+      for (const zero of part.why ?? []) expect(zero.reason).not.toBe("unexplained");
+});
+
 test("a chain of 100,000 operations is traced without overflow", async () => {
   const deep = (p: Params): Tensor => {
     let x = p.w;

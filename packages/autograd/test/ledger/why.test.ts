@@ -65,7 +65,44 @@ describe("an exact zero is", () => {
     ["tie", 1, (w) => w.max(), x([3, 3])],
     ["unselected expert", 2, (w) => topK(w, 1).values.sum(), x([1, 3, 2])],
     ["tie", 1, (w) => topK(w, 1).values.sum(), x([3, 3])],
+    ["underflow", 1, (w) => w.exp().sum(), x([1, -200])],
+    ["saturated", 1, (w) => w.exp().sum(), x([1, -Infinity])],
+    ["underflow", 1, (w) => softmax(w).slice([0, 1]).sum(), x([0, -200])],
+    ["underflow", 1, (w) => w.exp().mul(w.exp()).sum(), x([1, -60])],
+    ["underflow", 2, (w) => w.mul(1e-30).mul(1e-30).sum(), x([1, 2])],
+    ["underflow", 1, (w) => w.log().mul(1e-30).sum(), x([1, 1e30])],
+    ["underflow", 1, (w) => w.mul(1e-30).square().mul(w).sum(), x([0, 1])],
+    ["underflow", 1, (w) => x([0, 3]).div(w).sum(), x([1e30, 1e30])],
+    ["zero input", 1, (w) => x([0, 3]).div(w).sum(), x([1e30, 1e30])],
+    ["underflow", 1, (w) => w.rsqrt().sum(), x([1, 1e37])],
+    ["underflow", 1, (w) => x([1, 1e-30, 0.5]).pow(w).sum(), x([3, 3, 3])],
+    ["saturated", 1, (w) => x([1, 1e-30, 0.5]).pow(w).sum(), x([3, 3, 3])],
+    ["underflow", 3, (w) => w.prod(), x([1e-30, 1e-30, 1e-30])],
+    ["zero input", 2, (w) => w.prod(), x([0, 1e-30, 1])],
+    ["underflow", 1, (w) => w.cumprod(0).slice([2, 3]).sum(), x([1e-30, 1e-30, 1e-30])],
+    [
+      "underflow",
+      1,
+      (w) =>
+        w
+          .reshape([1, 2])
+          .matmul(x([1e-30, 1]).reshape([2, 1]))
+          .sum()
+          .mul(1e-30),
+      x([1, 1]),
+    ],
     ["cancelled", 2, (w) => w.sub(w.mul(1)).sum(), x([1, 2])],
+    [
+      "cancelled",
+      1,
+      (w) =>
+        w
+          .reshape([1, 1])
+          .matmul(x([1e-20, 1e-20]).reshape([1, 2]))
+          .mul(x([1e-20, -1e-20]).reshape([1, 2]))
+          .sum(),
+      x([1]),
+    ],
     [
       "cancelled",
       2,
@@ -159,6 +196,14 @@ describe("the reason is the one that holds at the element", () => {
     // The weight is 0, so relu has nothing to kill; without it, relu would.
     expect(await reasons((w) => w.relu().sum().mul(0), x([-1]))).toEqual([["saturated", 1]]);
     expect(await reasons((w) => w.relu().sum().mul(0), x([1]))).toEqual([["zero weight", 1]]);
+  });
+
+  test("whatever underflows on the way from there", async () => {
+    expect(await reasons((w) => w.relu().mul(1e-30).mul(1e-30).sum(), x([-1, 1]))).toEqual([
+      ["saturated", 1],
+      ["underflow", 1],
+    ]);
+    expect(await reasons((w) => w.mul(1e-30).mul(1e-30).neg().relu().sum(), x([1]))).toEqual([["saturated", 1]]);
   });
 
   test("for each class on its own", async () => {
