@@ -1,6 +1,7 @@
 import type { Operand, RoutineKernel } from "../../schedule/plan.ts";
 import { sizeOf } from "../../shape.ts";
-import { powerAtLeast, shaderFor, type Lowered, type Lowering } from "./lower.ts";
+import { shufflesAcross } from "./fold.ts";
+import { powerAtLeast, shaderFor, type Limits, type Lowered, type Lowering } from "./lower.ts";
 import { workgroupSize, type Dispatch, type Shader } from "./shader.ts";
 import { elementType } from "./wgsl.ts";
 
@@ -66,6 +67,83 @@ interface Pairs {
   readonly places: number;
 }
 
+/** Of the pairs that an invocation holds, which are neighbours in its block. */
+const held = Array.from({ length: block / workgroupSize }, (_, e) => e);
+const eachHeld = (lines: (e: number) => string): string => held.map(lines).join("\n");
+
+/** The position in its block of a pair that is held. */
+const positionOf = (e: number): string => `(${held.length}u * local + ${e}u)`;
+
+/**
+ * Statements of one step of the network within blocks: each pair meets that at its position ^ `mask`, and the lower of the two, the one without
+ * the bit `span`, becomes the one that comes first. They meet in registers, within a subgroup by shuffles, or in workgroup memory, of which
+ * steps take two sides in turn (`side`, first 0): one barrier each.
+ */
+function blockStep(shader: Shader, limits: Limits): string {
+  const across = shufflesAcross(limits, workgroupSize);
+  if (across > 1) shader.useSubgroups(limits.subgroups!);
+  shader.declarations.push(
+    `var<workgroup> keys: array<u32, ${2 * block}>;`,
+    `var<workgroup> places: array<u32, ${2 * block}>;`,
+    `fn first(a: u32, place_a: u32, b: u32, place_b: u32) -> bool { return a < b || (a == b && place_a < place_b); }`,
+  );
+  const [last, of] = [held.length - 1, ["key", "place"]];
+  const meet = (other: (name: string, e: number) => string): string =>
+    eachHeld((e) => of.map((name) => `met_${name}${e} = ${other(name, e)};`).join(" "));
+  const shuffled = (name: string, e: number): string =>
+    `subgroupShuffleXor(select(${name}${e}, ${name}${last - e}, (mask & 1u) == 1u), mask / ${held.length}u)`;
+  const shuffling = across === 1 ? "" : `} else if (span >= ${held.length}u) {\n${meet(shuffled)}\n`;
+  return `${eachHeld((e) => `var met_key${e} = 0u; var met_place${e} = 0u;`)}
+if (span >= ${held.length * across}u) {
+${eachHeld((e) => of.map((name) => `${name}s[side + ${positionOf(e)}] = ${name}${e};`).join(" "))}
+workgroupBarrier();
+${meet((name, e) => `${name}s[side + (${positionOf(e)} ^ mask)]`)}
+side = ${block}u - side;
+${shuffling}} else {
+${meet((name, e) => `select(select(${name}${e ^ 1}, ${name}${e ^ 2}, mask == 2u), ${name}${e ^ 3}, mask == 3u)`)}
+}
+${eachHeld((e) => {
+  const [met, mine] = [`met_key${e}, met_place${e}`, `key${e}, place${e}`];
+  const take = `key${e} = met_key${e}; place${e} = met_place${e};`;
+  return `if (first(${met}, ${mine}) == ((${positionOf(e)} & span) == 0u)) { ${take} }`;
+})}`;
+}
+
+/** Sorts each block; without `pairs` a block holds whole rows, whose order is stored at once. */
+function sortBlocks(task: Task, { rows, length, padded }: Rows, lowering: Lowering, pairs?: Pairs): Dispatch {
+  const { x, label, descending, kept, to } = task;
+  const shader = shaderFor(lowering);
+  const step = blockStep(shader, lowering.limits);
+  const from = shader.read(x.buffer, elementType[x.dtype]);
+  const store = (e: number): string =>
+    pairs
+      ? `${shader.write(pairs.keys, "u32")}[position] = key${e};\n${shader.write(pairs.places, "u32")}[position] = place${e};`
+      : `if (column < ${shader.uint(kept)}) { ${shader.write(to, "i32")}[row * ${shader.uint(kept)} + column] = i32(place${e}); }`;
+  const at = (e: number, inside: string): string => `{
+let position = group * ${block}u + ${positionOf(e)};
+let row = position / padded;
+let column = position % padded;
+${inside}
+}`;
+  const load = (e: number): string => `place${e} = column;
+if (row < rows && column < length) { key${e} = order_${x.dtype}(${from}[base + row * length + column], ${descending}); }`;
+  const main = `let rows = ${shader.uint(rows)};
+let length = ${shader.uint(length)};
+let padded = ${shader.uint(padded)};
+let base = ${shader.uint(x.view.offset)};
+${eachHeld((e) => `var key${e} = 0xffffffffu; var place${e} = 0u;\n${at(e, load(e))}`)}
+var side = 0u;
+for (var size = 2u; size <= min(padded, ${block}u); size <<= 1u) {
+var mask = size - 1u;
+for (var span = size >> 1u; span > 0u; span >>= 1u) {
+${step}
+mask = span >> 1u;
+}
+}
+${eachHeld((e) => at(e, `if (row < rows) {\n${store(e)}\n}`))}`;
+  return shader.finish(label, main, Math.ceil((rows * padded) / block));
+}
+
 /** Compares two pairs by name of their position and swaps them if they are out of order. */
 const exchange = (keys: string, places: string): string => `let key_a = ${keys}[a];
 let key_b = ${keys}[b];
@@ -83,54 +161,6 @@ const positions = (mirrored: string): string => `let within = pair % span;
 let begin = pair / span * 2u * span;
 let a = begin + within;
 let b = begin + select(span + within, 2u * span - 1u - within, ${mirrored});`;
-
-/** Statements for all pairs of a block. */
-const blockStep = (
-  mirrored: string,
-): string => `for (var pair = local; pair < ${block / 2}u; pair += ${workgroupSize}u) {
-${positions(mirrored)}
-${exchange("keys", "places")}
-}
-workgroupBarrier();`;
-
-function declareBlock(shader: Shader): void {
-  shader.declarations.push(
-    `var<workgroup> keys: array<u32, ${block}>;`,
-    `var<workgroup> places: array<u32, ${block}>;`,
-  );
-}
-
-/** Sorts each block; without `pairs` a block holds whole rows, whose order is stored at once. */
-function sortBlocks(task: Task, { rows, length, padded }: Rows, lowering: Lowering, pairs?: Pairs): Dispatch {
-  const { x, label, descending, kept, to } = task;
-  const shader = shaderFor(lowering);
-  declareBlock(shader);
-  const from = shader.read(x.buffer, elementType[x.dtype]);
-  const store = pairs
-    ? `${shader.write(pairs.keys, "u32")}[position] = keys[i];\n${shader.write(pairs.places, "u32")}[position] = places[i];`
-    : `if (column < ${shader.uint(kept)}) { ${shader.write(to, "i32")}[row * ${shader.uint(kept)} + column] = i32(places[i]); }`;
-  const each = (inside: string): string => `for (var i = local; i < ${block}u; i += ${workgroupSize}u) {
-let position = group * ${block}u + i;
-let row = position / padded;
-let column = position % padded;
-${inside}
-}
-workgroupBarrier();`;
-  const main = `let rows = ${shader.uint(rows)};
-let length = ${shader.uint(length)};
-let padded = ${shader.uint(padded)};
-let base = ${shader.uint(x.view.offset)};
-${each(`keys[i] = 0xffffffffu;
-places[i] = column;
-if (row < rows && column < length) { keys[i] = order_${x.dtype}(${from}[base + row * length + column], ${descending}); }`)}
-for (var size = 2u; size <= min(padded, ${block}u); size <<= 1u) {
-for (var span = size >> 1u; span > 0u; span >>= 1u) {
-${blockStep("span * 2u == size")}
-}
-}
-${each(`if (row < rows) {\n${store}\n}`)}`;
-  return shader.finish(label, main, Math.ceil((rows * padded) / block));
-}
 
 /** One step of the network through device memory. */
 function mergeStep(
@@ -154,17 +184,17 @@ ${exchange(keys, places)}`;
 /** The steps of the network that stay within blocks. */
 function mergeBlocks(label: string, { rows, padded }: Rows, pairs: Pairs, lowering: Lowering): Dispatch {
   const shader = shaderFor(lowering);
-  declareBlock(shader);
+  const step = blockStep(shader, lowering.limits);
   const [keys, places] = [shader.write(pairs.keys, "u32"), shader.write(pairs.places, "u32")];
-  const each = (inside: string): string =>
-    `for (var i = local; i < ${block}u; i += ${workgroupSize}u) {\n${inside}\n}\nworkgroupBarrier();`;
   const main = `let base = group * ${block}u;
 if (base >= ${shader.uint(rows * padded)}) { return; }
-${each(`keys[i] = ${keys}[base + i];\nplaces[i] = ${places}[base + i];`)}
+${eachHeld((e) => `var key${e} = ${keys}[base + ${positionOf(e)}]; var place${e} = ${places}[base + ${positionOf(e)}];`)}
+var side = 0u;
 for (var span = ${block / 2}u; span > 0u; span >>= 1u) {
-${blockStep("false")}
+let mask = span;
+${step}
 }
-${each(`${keys}[base + i] = keys[i];\n${places}[base + i] = places[i];`)}`;
+${eachHeld((e) => `${keys}[base + ${positionOf(e)}] = key${e}; ${places}[base + ${positionOf(e)}] = place${e};`)}`;
   return shader.finish(label, main, (rows * padded) / block);
 }
 

@@ -17,7 +17,7 @@ function numbers(seed: number, shape: readonly number[], nan = false): Tensor {
   return tensor(values, { shape, device: "webgpu" });
 }
 
-/** All that invocations fold or scan together, in rows of many lengths. */
+/** All that invocations fold, scan or sort together, in rows of many lengths. */
 function results(): Tensor<"f32" | "i32" | "bool">[] {
   const rows = [2, 5, 16, 65, 257, 1025, 5000].flatMap((length) => {
     const x = numbers(length, [5, length]);
@@ -49,6 +49,7 @@ function results(): Tensor<"f32" | "i32" | "bool">[] {
     ...rows,
     ...columns,
     numbers(2, [100_000]).sum(),
+    ...[3, 60, 1000, 3000].map((length) => argsort(numbers(length, [3, length], true).mul(0.01).floor())),
     scatter(numbers(4, [9000, 5]), places, [90, 5]),
     assign(numbers(3, [2, 70, 10])),
   ] as Tensor<"f32" | "i32" | "bool">[];
@@ -63,7 +64,7 @@ async function run(kernels: Parameters<typeof kernelsOf>[0]) {
   return { subgroups: details.subgroups, bits };
 }
 
-test("with subgroups of whatever size and without any, folds and scans give the same bits", async () => {
+test("with subgroups of whatever size and without any, folds, scans and sorts give the same bits", async () => {
   const without = await run("hardware without subgroups");
   expect(without.subgroups).toBe("not used");
   for (const kernels of ["hardware", "hardware whose subgroups vary"] as const) {
