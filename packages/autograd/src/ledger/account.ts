@@ -8,6 +8,8 @@ export interface Account {
   /** A path, or a mark's name. */
   readonly where: string;
   readonly kind: "parameter" | "mark";
+  /** Of a mark. */
+  readonly role?: string;
   readonly shape: Shape;
   readonly dtype: DType;
   readonly parts: readonly AccountPart[];

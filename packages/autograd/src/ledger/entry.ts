@@ -27,6 +27,8 @@ export interface LedgerPart {
 /** The gradient of one parameter, or of one of its elements, or what arrives at a mark; and what it is made of. */
 export interface LedgerEntry {
   readonly where: string;
+  /** That of a mark that was given one. */
+  readonly role?: string;
   /** The element asked for. */
   readonly index?: readonly number[];
   /** The sum of the parts. */
@@ -80,6 +82,7 @@ export function entryOf(account: Account, index?: readonly number[]): LedgerEntr
   const sum = once(() => parts.map((part) => part.contribution).reduce((a, b) => a.add(b)));
   return {
     where: account.where,
+    ...(account.role !== undefined && { role: account.role }),
     ...(index && { index }),
     get total() {
       return parts.length === 0 ? view.take(account.zeros()) : sum();

@@ -67,6 +67,7 @@ export const ledger =
 interface Place {
   readonly where: string;
   readonly kind: Account["kind"];
+  readonly role?: string;
   readonly node: AnyNode;
 }
 

@@ -6,6 +6,7 @@ export interface ObservedMark {
   readonly node: AnyNode;
   /** Its name behind the scope it was set in, `layers.1/moe/router/logits`; a number follows where a loop set it more than once. */
   readonly where: string;
+  readonly role?: string;
 }
 
 /** The marks on the way of a flow, in the order they were set. */
@@ -16,10 +17,11 @@ export function observedMarks({ arrivals }: Flow): ObservedMark[] {
     .toSorted((a, b) => a.id - b.id)
     .map((node) => {
       const { scope } = node.provenance;
-      const { name } = node.attrs as { name: string };
+      const { name, role } = node.attrs as { name: string; role?: string };
       const address = scope === "" ? name : `${scope}/${name}`;
       const count = (counts.get(address) ?? 0) + 1;
       counts.set(address, count);
-      return { node, where: count === 1 ? address : `${address}#${count}` };
+      const where = count === 1 ? address : `${address}#${count}`;
+      return { node, where, ...(role !== undefined && { role }) };
     });
 }

@@ -48,17 +48,17 @@ export interface RouterExplanation {
 }
 
 /**
- * What moves the routers of a model: term × path × expert × token, in shares that add up. It reads what arrives at the marks
- * `logits`, which every router of this library sets; set it in a router of your own.
+ * What moves the routers of a model: term × path × expert × token, in shares that add up. It reads what arrives at the marks with the
+ * role `router logits`, which every router of this library sets. In a router of your own: `mark("logits", x, { role: "router logits" })`.
  *
  * @param ledger with `{ marks: ["combine"] }`, paths are told apart.
  * @throws {GradientError} if no gradient arrives at the logits of any router.
  */
 export function explainRouter(ledger: Ledger): RouterExplanation[] {
-  const marks = ledger.marks.filter((mark) => /(^|\/)logits(#\d+)?$/.test(mark));
+  const marks = ledger.marks.filter((mark) => ledger.of(mark).role === "router logits");
   if (marks.length === 0)
     throw new GradientError(
-      'explainRouter: no gradient arrives at a mark "logits"; take the ledger by the routers\' parameters, or mark the logits of a router of your own',
+      'explainRouter: no gradient arrives at the logits of a router; take the ledger by the routers\' parameters, and mark the logits of a router of your own with { role: "router logits" }',
     );
   const paths = ledger.marks.some((mark) => /(^|\/)combine(#\d+)?$/.test(mark)) && isSplit(ledger);
   return marks.map((mark) => explain(ledger, mark, paths));
@@ -73,7 +73,7 @@ const isSplit = (ledger: Ledger): boolean =>
 function explain(ledger: Ledger, mark: string, split: boolean): RouterExplanation {
   const entry = ledger.of(mark);
   const [tokens, experts] = entry.total.shape;
-  const router = mark.replace(/\/?logits(?=#|$)/, "");
+  const router = mark.replace(/(^|\/)[^/]*?(#\d+)?$/, "$2");
   const scopes = router.replace(/#\d+$/, "");
   const path = scopes === "" ? "gate" : `${scopes.replaceAll("/", ".")}.gate`;
   const gate = ledger.parameters.includes(path) ? ledger.of(path) : undefined;

@@ -11,8 +11,11 @@ export const initGate = (key: Key, { dim, experts }: RouterSizes): GateParams =>
   gate: random.normal(key, [dim, experts]).mul(dim ** -0.5),
 });
 
-/** `x·gate`, `[T, E]`, marked as the `logits` whose gradient `explainRouter` takes apart. */
-export const routerLogits = (x: Tensor, gate: Tensor): Tensor => mark("logits", x.matmul(gate));
+/** Logits, marked as those whose gradient `explainRouter` takes apart. */
+export const asRouterLogits = (logits: Tensor): Tensor => mark("logits", logits, { role: "router logits" });
+
+/** `x·gate`, `[T, E]`, marked. */
+export const routerLogits = (x: Tensor, gate: Tensor): Tensor => asRouterLogits(x.matmul(gate));
 
 /**
  * The router's input times uniform numbers in `[1 - jitter, 1 + jitter]`, in training; what experts see stays as it is.

@@ -1,7 +1,6 @@
 import {
   ConfigError,
   groupedMatmul,
-  mark,
   random,
   scatter,
   scope,
@@ -16,7 +15,7 @@ import { dispatch } from "../dispatch/dispatch.ts";
 import { spread } from "../dispatch/permute.ts";
 import { checkChoices } from "./checks.ts";
 import { choose, place } from "./choose.ts";
-import { drawingKey } from "./gate.ts";
+import { asRouterLogits, drawingKey } from "./gate.ts";
 import { makeRouting } from "./makeRouting.ts";
 import { noisyTopK, type NoisyTopKParams } from "./noisyTopK.ts";
 import type { LogitRouting, RouteOptions, Router, TokenRouting } from "./routing.ts";
@@ -106,7 +105,7 @@ function routeInGroups(
   { offsets, slots }: LogitRouting,
   { k, noiseEpsilon, key }: Pick<HierarchicalTopKOptions, "k" | "noiseEpsilon"> & Pick<RouteOptions, "key">,
 ): LogitRouting {
-  const logits = mark("logits", groupedMatmul(rows, gate, offsets)); // [N, E / groups]
+  const logits = asRouterLogits(groupedMatmul(rows, gate, offsets)); // [N, E / groups]
   const draw = key && random.normal(key, logits.shape).cast(logits.dtype);
   const noiseStd = draw ? groupedMatmul(rows, noise, offsets).softplus().add(noiseEpsilon!) : zerosLike(logits);
   const noisyLogits = draw ? logits.add(draw.mul(noiseStd)) : logits;

@@ -1,5 +1,5 @@
 import { fc, test as property } from "@fast-check/vitest";
-import { init, random, scope, type Tensor } from "@switchyard/tensor";
+import { init, mark, random, scope, type Tensor } from "@switchyard/tensor";
 import { grad, ledger, treeLeaves, treePaths } from "@switchyard/autograd";
 import {
   expertChoice,
@@ -104,6 +104,37 @@ describe("what moves a router", () => {
     expect([found.router, found.gate!.map(({ term }) => term)]).toEqual(["", ["task"]]);
   });
 
+  test("is told of two routers by themselves, and of no other mark that is called logits", async () => {
+    const router = softmaxTopK({ k: 2 });
+    const init = (key: number) => router.init(random.key(key), { dim: 6, experts });
+    const params = { a: init(0), b: init(1), head: random.normal(random.key(2), [6, 9]) };
+    const x = random.normal(random.key(3), [5, 6]);
+    const loss = (p: typeof params) => {
+      const own = mark("logits", x.matmul(p.head));
+      const inner = scope("router", () => mark("logits", own.mul(2)));
+      return switchLoss(router.route(p.a, x))
+        .add(switchLoss(router.route(p.b, x)))
+        .add(inner.square().mean());
+    };
+    const book = await ledger(loss)(params);
+    expect(book.marks).toHaveLength(4);
+    const found = explainRouter(book);
+    expect(found.map(({ router: name, tokens: t, experts: e }) => [name, t, e])).toEqual([
+      ["#2", 5, experts],
+      ["#3", 5, experts],
+    ]);
+  });
+
+  test("is told of a router of one's own that says so", async () => {
+    const params = { gate: random.normal(random.key(0), [6, experts]) };
+    const x = random.normal(random.key(1), [5, 6]);
+    const loss = (p: typeof params) =>
+      scope("mine", () => mark("scores", x.matmul(p.gate), { role: "router logits" }))
+        .square()
+        .mean();
+    expect(explainRouter(await ledger(loss)(params)).map(({ router }) => router)).toEqual(["mine"]);
+  });
+
   test("of a hierarchy is told level by level, of each gate", async () => {
     const mixture = hierarchicalMoe({ dim: 6, hidden: 8, experts, groups: 2, topGroups: 2, k: 2 });
     const params = { moe: mixture.init(random.key(0)) };
@@ -130,7 +161,7 @@ describe("what moves a router", () => {
 
   test("cannot be told where no gradient arrives at logits", async () => {
     const book = await ledger((p: { w: Tensor }) => p.w.sum())({ w: random.normal(random.key(0), [2]) });
-    expect(() => explainRouter(book)).toThrow(/explainRouter: no gradient arrives at a mark "logits"/);
+    expect(() => explainRouter(book)).toThrow(/explainRouter: no gradient arrives at the logits of a router/);
   });
 });
 

@@ -7,9 +7,16 @@ import type { DType } from "../types.ts";
 /** The same value; gradients stop here. */
 export const stopGradient = <D extends DType>(x: Tensor<D>): Tensor<D> => apply("detach", [x], {});
 
-/** Names a place: the gradient ledger tells which paths cross it and what arrives there. */
-export const mark = <D extends DType>(name: string, x: Tensor<D>): Tensor<D> =>
-  apply("tag", [x], { kind: "mark", name });
+/**
+ * Names a place: the gradient ledger tells which paths cross it and what arrives there.
+ *
+ * @param role what the place is to those who look for such places, whatever their names: `explainRouter` looks for `router logits`.
+ */
+export const mark = <D extends DType>(
+  name: string,
+  x: Tensor<D>,
+  { role }: { readonly role?: string } = {},
+): Tensor<D> => apply("tag", [x], { kind: "mark", name, ...(role !== undefined && { role }) });
 
 /**
  * Names a term of the loss: the gradient ledger classes paths by the innermost term they cross.

@@ -45,6 +45,8 @@ export const call: Primitive<CallAttrs> = identity(({ name, options }) => `${nam
 export interface TagAttrs {
   readonly kind: "term" | "mark" | "input";
   readonly name: string;
+  /** Of a mark: what it is to those who look for such places. */
+  readonly role?: string;
 }
 
 /**
