@@ -8,6 +8,7 @@ import type { TokenRouting } from "../routing/routing.ts";
 import { randomBatches } from "../text/batches.ts";
 import { textEntropies } from "../text/entropy.ts";
 import { stepsIn } from "../training/history.ts";
+import { lockRun } from "../training/runLock.ts";
 import { createRun, runsRoot, schedules, type RunConfig } from "../training/runDirectory.ts";
 import { samplesLog } from "../training/runLog.ts";
 import { train, type Report } from "../training/train.ts";
@@ -76,6 +77,9 @@ async function trainRun(options: TrainCommandOptions, used: Command): Promise<vo
   const sizes = countParameters(model, config);
   // All that can be wrong with the options has been said: from here on there is a directory.
   const dir = prepared.dir ?? (await createRun(runsRoot, config));
+  // Training will lock it: that another process does is to be said before anything is shown, or taken from the logs.
+  const unlock = await lockRun(dir);
+  unlock();
   const reporter = reporterFor(options);
   const interrupt = stopOnInterrupt();
   try {

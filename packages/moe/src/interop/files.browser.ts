@@ -12,6 +12,14 @@ export const exists: typeof node.exists = unavailable;
 export const remove: typeof node.remove = unavailable;
 export const writeAtomically: typeof node.writeAtomically = unavailable;
 export const writeDirectoryAtomically: typeof node.writeDirectoryAtomically = unavailable;
+export const createWhole: typeof node.createWhole = unavailable;
+export const readIfThere: typeof node.readIfThere = unavailable;
+export const moveAside: typeof node.moveAside = unavailable;
+export const thisProcess: typeof node.thisProcess = unavailable;
+export const hasEnded: typeof node.hasEnded = unavailable;
+export const removeWithProcess: typeof node.removeWithProcess = () => {
+  throw new ConfigError("a page has no files");
+};
 export const writeStream: typeof node.writeStream = unavailable;
 export const textBlocks: typeof node.textBlocks = () => {
   throw new ConfigError("a page has no files");

@@ -1,9 +1,22 @@
 import { createHash, randomUUID } from "node:crypto";
 import { constants, createReadStream } from "node:fs";
-import { access, appendFile, mkdir, open, readdir, readFile, rename, rm, type FileHandle } from "node:fs/promises";
+import {
+  access,
+  appendFile,
+  link,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  type FileHandle,
+} from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ConfigError, FormatError } from "@switchyard/tensor";
 import type { Bytes } from "./byteSource.ts";
+
+export { hasEnded, removeWithProcess, thisProcess } from "./processes.node.ts";
 
 /** The bytes of a file. @throws {ConfigError} if there is none, or it cannot be read. */
 export async function readBytes(path: string): Promise<Uint8Array> {
@@ -71,6 +84,56 @@ export async function writeAtomically(path: string, bytes: Uint8Array): Promise<
     await writeDurably(draft, bytes);
     await rename(draft, path);
   });
+}
+
+/** Writes a file, whole, if it is not there yet. @returns whether this call made it: of several at once, one's does. */
+export async function createWhole(path: string, text: string): Promise<boolean> {
+  const draft = draftOf(path);
+  const bytes = new TextEncoder().encode(text);
+  const unless = async (codes: readonly string[], make: Promise<void>): Promise<boolean> =>
+    make.then(
+      () => true,
+      (error: unknown) => {
+        if (codes.includes(codeOf(error) ?? "")) return false;
+        throw error;
+      },
+    );
+  let isMade = false;
+  await published(path, draft, async () => {
+    await mkdir(dirname(path), { recursive: true });
+    await writeDurably(draft, bytes);
+    try {
+      // Who holds the directory clears away drafts, this one's too.
+      isMade = await unless(["EEXIST", "ENOENT"], link(draft, path));
+    } catch {
+      // A file system without links: a reader may see the file before its text.
+      isMade = await unless(["EEXIST"], writeDurably(path, bytes));
+    }
+    await remove(draft);
+  });
+  return isMade;
+}
+
+/** The text of a file; undefined if there is none. */
+export async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw new ConfigError(`cannot read ${path}: ${reasonOf(error)}`);
+  }
+}
+
+/** Gives a file a name that no one else knows. @returns the name; undefined if it was not there. */
+export async function moveAside(path: string): Promise<string | undefined> {
+  const aside = draftOf(path);
+  try {
+    await rename(path, aside);
+    return aside;
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw new ConfigError(`cannot move ${path}: ${reasonOf(error)}`);
+  }
 }
 
 /** Writes a file piece by piece, so that it is there whole or not at all. */

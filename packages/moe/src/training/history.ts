@@ -3,8 +3,8 @@ import * as files from "#files";
 import { damageOf, isCheckpoint } from "./checkpointFiles.ts";
 
 const stepName = /^step-(\d+)$/;
-/** A checkpoint by its step, or a draft of one. */
-const partOfRun = /^(step-\d+|\.step-\d+\..+)$/;
+/** A checkpoint by its step, or a draft of one or of a lock. */
+const partOfRun = /^(step-\d+|\.(step-\d+|run\.lock)\..+)$/;
 
 /** Where the checkpoint after a number of steps lies in a run's directory. */
 export const checkpointOfStep = (dir: string, steps: number): string => files.joinPath(dir, `step-${steps}`);

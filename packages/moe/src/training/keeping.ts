@@ -11,6 +11,8 @@ import { nonFinite, type Best, type Standing } from "./standing.ts";
 import type { Report } from "./train.ts";
 import type { TrainOptions } from "./trainOptions.ts";
 
+export { lockRun } from "./runLock.ts";
+
 // What a run does on the disk. `train` loads this file when a run asks for it: a page that keeps nothing need not have it.
 
 /** What a checkpoint remembers beside the parameters. */

@@ -1,5 +1,6 @@
 import { ConfigError, random, realize, type Key, type Tensor } from "@switchyard/tensor";
 import { evaluate, type Evaluation } from "./evaluate.ts";
+import type * as Keeping from "./keeping.ts";
 import { optional } from "./optional.ts";
 import { bestAfter, nonFinite, startOf, type Standing } from "./standing.ts";
 import { prepareStep, unrealized, type Prepared, type Trained } from "./step.ts";
@@ -53,9 +54,23 @@ async function* runOf<P, B, A extends { readonly loss: Tensor }, S>(
   options: TrainOptions<P, B, A, S>,
   run: { last?: Report<P, A> },
 ): AsyncGenerator<Report<P, A>, void> {
+  if (!options.checkpoint) return yield* stepsOf(options, run);
+  const keeping = await import("./keeping.ts");
+  const unlock = await keeping.lockRun(options.checkpoint.dir);
+  try {
+    yield* stepsOf(options, run, keeping);
+  } finally {
+    unlock();
+  }
+}
+
+async function* stepsOf<P, B, A extends { readonly loss: Tensor }, S>(
+  options: TrainOptions<P, B, A, S>,
+  run: { last?: Report<P, A> },
+  keeping?: typeof Keeping,
+): AsyncGenerator<Report<P, A>, void> {
   const { steps, signal, evaluate: judging, checkpoint } = options;
   const [initKey, stepKey] = random.split(random.key(options.seed ?? 0));
-  const keeping = checkpoint && (await import("./keeping.ts"));
   const start = startOf(options, initKey);
   let at = keeping ? await keeping.beginning(options, start) : start;
   if (at === start) await realize([at.params, at.state]);
@@ -68,30 +83,38 @@ async function* runOf<P, B, A extends { readonly loss: Tensor }, S>(
   let prepared = await prepareStep(options, at, at.step, stepKey);
   let spent: Tensor[] = [];
   let saved: number | undefined;
-  while (!isOver() && !signal?.aborted) {
-    const { aux, loss: lossTensor, gradientNorm: normTensor, ...trained } = prepared;
-    const made = unrealized([aux, lossTensor, normTensor]);
-    const work = realize(prepared, { donate: [at.params, at.state, at.average, spent] });
-    const { step } = at;
-    spent = made;
-    const following = step + 1 < steps ? prepareMeanwhile(options, trained, step + 1, stepKey) : prepared;
-    const [loss, gradientNorm, next] = await Promise.all([lossTensor.item(), normTensor?.item(), following, work]);
-    if (!Number.isFinite(loss)) {
-      const what = `the loss of step ${step} is ${loss}`;
-      throw keeping ? await keeping.astray(checkpoint!.dir, what) : nonFinite(what);
+  // Whether no step is under way, which may have spent what `at` stands for.
+  let isBetween = true;
+  try {
+    while (!isOver() && !signal?.aborted) {
+      isBetween = false;
+      const { aux, loss: lossTensor, gradientNorm: normTensor, ...trained } = prepared;
+      const made = unrealized([aux, lossTensor, normTensor]);
+      const work = realize(prepared, { donate: [at.params, at.state, at.average, spent] });
+      const { step } = at;
+      spent = made;
+      const following = step + 1 < steps ? prepareMeanwhile(options, trained, step + 1, stepKey) : prepared;
+      const [loss, gradientNorm, next] = await Promise.all([lossTensor.item(), normTensor?.item(), following, work]);
+      if (!Number.isFinite(loss)) {
+        const what = `the loss of step ${step} is ${loss}`;
+        throw keeping ? await keeping.astray(checkpoint!.dir, what) : nonFinite(what);
+      }
+      prepared = next;
+      const evaluation = await evaluateIfDue(options, trained, step + 1);
+      const best = bestAfter(options, at.best, evaluation, step + 1);
+      at = { ...trained, step: step + 1, loss, best };
+      const report = { step, loss, aux, ...modelOf(trained), ...optional({ gradientNorm, evaluation }) };
+      await keeping?.note(options, report);
+      if (keeping && (isDue(checkpoint, at.step, steps) || best.step === at.step || isOver()))
+        saved = await keeping.save(options, at);
+      run.last = report;
+      isBetween = true;
+      yield report;
     }
-    prepared = next;
-    const evaluation = await evaluateIfDue(options, trained, step + 1);
-    const best = bestAfter(options, at.best, evaluation, step + 1);
-    at = { ...trained, step: step + 1, loss, best };
-    const report = { step, loss, aux, ...modelOf(trained), ...optional({ gradientNorm, evaluation }) };
-    await keeping?.note(options, report);
-    if (keeping && (isDue(checkpoint, at.step, steps) || best.step === at.step || isOver()))
-      saved = await keeping.save(options, at);
-    run.last = report;
-    yield report;
+  } finally {
+    // Also where a loop over the run is left early: it goes on after yield, here.
+    if (keeping && isBetween && at.step > first && saved !== at.step) await keeping.save(options, at);
   }
-  if (keeping && at.step > first && saved !== at.step) await keeping.save(options, at);
 }
 
 const modelOf = <P, S>({ params, average }: Trained<P, S>): Pick<Trained<P, S>, "params" | "average"> => ({

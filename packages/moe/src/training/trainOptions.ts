@@ -42,9 +42,9 @@ export interface TrainOptions<P, B, A extends { readonly loss: Tensor }, S> {
     readonly patience?: number;
   };
   /**
-   * Keeps checkpoints in a directory: every so many steps, after the last, and when `signal` ends the run (a loop that is left keeps no more than
-   * it has); the newest of them, two unless `keep` says
-   * how many, and, with `evaluate`, the best. Beside them, `metrics.jsonl` tells of each step.
+   * Keeps checkpoints in a directory: every so many steps, after the last, and when `signal` ends the run or a loop over it is left; the newest of
+   * them, two unless `keep` says how many, and, with `evaluate`, the best. Beside them, `metrics.jsonl` tells of each step. While the run goes on,
+   * `run.lock` keeps other processes away.
    */
   readonly checkpoint?: { readonly dir: string; readonly every: number; readonly keep?: number };
   /** Goes on from the newest checkpoint, exactly as if the run had never ended; from the start, if it was killed before it had one. */

@@ -8,6 +8,7 @@ import { loadCheckpoint, randomBatches, train, transformer } from "@switchyard/m
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { stepsIn } from "../../src/training/history.ts";
 import { metricsLog } from "../../src/training/runLog.ts";
+import { killedAfter } from "./killedAfter.ts";
 
 let dir: string;
 beforeAll(() => init("cpu"));
@@ -119,8 +120,8 @@ describe("a long run", () => {
     const [whole, broken] = [join(dir, "whole"), join(dir, "broken")];
     const end = await train({ ...languageOptions(7), checkpoint: { dir: whole, every: 3 } }).finish();
     const options = { ...languageOptions(7), checkpoint: { dir: broken, every: 3 } };
-    for await (const { step } of train(options)) if (step === 0) break; // before its first checkpoint
-    for await (const { step } of train({ ...options, resume: true })) if (step === 4) break; // after step 4 was noted
+    await killedAfter(0, train(options), broken); // before its first checkpoint
+    await killedAfter(4, train({ ...options, resume: true }), broken); // after step 4 was noted
     expect((await metricsLog.read(broken)).length).toBe(5);
     const resumed = await train({ ...options, resume: true }).finish();
     expect(await withoutTime(broken)).toEqual(await withoutTime(whole));
@@ -129,7 +130,7 @@ describe("a long run", () => {
 
   test("a line of the log that a kill cut short is left out", async () => {
     const options = { ...meanOptions, checkpoint: { dir, every: 2 } };
-    for await (const { step } of train(options)) if (step === 2) break;
+    await killedAfter(2, train(options), dir);
     const path = join(dir, "metrics.jsonl");
     const log = await readFile(path, "utf8");
     const { appendFile } = await import("node:fs/promises");
@@ -140,7 +141,7 @@ describe("a long run", () => {
 
   test("lines beyond the checkpoint that a loss of power left as anything do not keep a run from going on", async () => {
     const options = { ...meanOptions, checkpoint: { dir, every: 2 } };
-    for await (const { step } of train(options)) if (step === 1) break;
+    await killedAfter(1, train(options), dir);
     const { appendFile } = await import("node:fs/promises");
     await appendFile(join(dir, "metrics.jsonl"), `${"\0".repeat(80)}\n`);
     await expect(metricsLog.read(dir)).rejects.toThrow(/metrics\.jsonl: line 3 is not JSON/);

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConfigError, GradientError, init, memory, tensor, zeros, type Key, type Tensor } from "@switchyard/tensor";
@@ -6,6 +6,7 @@ import { adamw, sgd, treeLeaves, warmupCosine } from "@switchyard/autograd";
 import { stepsIn } from "../../src/training/history.ts";
 import { randomBatches, train, transformer, type TrainOptions } from "@switchyard/moe";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { killedAfter } from "./killedAfter.ts";
 
 let dir: string;
 beforeAll(() => init("cpu"));
@@ -122,12 +123,45 @@ describe("train", () => {
   test("a run killed between checkpoints goes on from the last, to the same end", async () => {
     const end = await train(languageOptions(5)).finish();
     const options = { ...languageOptions(5), checkpoint: { dir, every: 2 } };
-    for await (const { step } of train(options)) if (step === 2) break; // after step 2: as a kill would leave it
+    await killedAfter(2, train(options), dir);
     expect(await stepsIn(dir)).toEqual([2]);
     const resumed = await train({ ...options, resume: true }).finish();
     expect([resumed.step, resumed.loss]).toEqual([end.step, end.loss]);
     for (const [i, t] of treeLeaves(resumed.params).entries())
       expect(await t.data()).toEqual(await treeLeaves(end.params)[i].data());
+  });
+
+  test("a loop that is left keeps a checkpoint of its last step, and goes on from there bit for bit", async () => {
+    const whole = await losses(train(languageOptions(6)));
+    const options = { ...languageOptions(6), checkpoint: { dir: join(dir, "run"), every: 100 } };
+    const seen: number[] = [];
+    for await (const { step, loss } of train(options)) {
+      seen.push(loss);
+      if (step === 1) break;
+    }
+    expect(await stepsIn(options.checkpoint.dir)).toEqual([2]);
+    const leave = async (): Promise<void> => {
+      for await (const { step, loss } of train({ ...options, resume: true })) {
+        seen.push(loss);
+        if (step === 3) throw new Error("the user's own");
+      }
+    };
+    await expect(leave()).rejects.toThrow("the user's own");
+    expect(await stepsIn(options.checkpoint.dir)).toEqual([2, 4]);
+    seen.push(...(await losses(train({ ...options, resume: true }))));
+    expect(seen).toEqual(whole);
+  });
+
+  test("a loop that is left where a checkpoint was due writes it once", async () => {
+    const options = { ...lineOptions, checkpoint: { dir, every: 2 } };
+    const before = async (): Promise<number> => (await stat(join(dir, "step-2", "checkpoint.json"))).ino;
+    let written: number | undefined;
+    for await (const { step } of train(options))
+      if (step === 1) {
+        written = await before();
+        break;
+      }
+    expect([await stepsIn(dir), await before()]).toEqual([[2], written]);
   });
 
   test("a run that has ended reports its end again", async () => {
