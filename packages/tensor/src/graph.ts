@@ -28,6 +28,7 @@ export {
 } from "./options.ts";
 export { tensorLike } from "./creation.ts";
 export { tensorsIn } from "./realizeTree.ts";
+export { floatOfHalf, halfOfFloat } from "./half.ts";
 export { isFloat } from "./types.ts";
 export { defaultFloat, withDefaults, type Defaults } from "./runtime/defaults.ts";
 export { backendOf } from "./runtime/devices.ts";

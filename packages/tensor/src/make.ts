@@ -17,7 +17,10 @@ import {
   type TypedArrayOf,
 } from "./types.ts";
 
-type DTypeOfArray<A> = { [D in DType]: A extends TypedArrayOf[D] ? D : never }[DType];
+/** The dtype that a typed array has of itself; an f16 must be asked for. */
+type DTypeOfArray<A> = {
+  [D in Exclude<DType, "f16">]: A extends TypedArrayOf[D] ? D : never;
+}[Exclude<DType, "f16">];
 type Booleans = boolean | readonly Booleans[];
 type DTypeOfData<T> = T extends TypedArray
   ? DTypeOfArray<T>

@@ -1,5 +1,6 @@
 import { DTypeError } from "./errors.ts";
 import { erf, normalCdf, sigmoid, softplus } from "./special.ts";
+import { roundToHalf } from "./half.ts";
 import { describe } from "./shape.ts";
 import { checkDType, isFloat, isInteger, type DType, type Shape } from "./types.ts";
 
@@ -155,6 +156,7 @@ export function scalarDType(fn: ScalarOp, operands: readonly Operand[], to?: DTy
 
 /** Conversion of a number to a dtype's range: integers saturate, NaN becomes 0, bool is "not zero". */
 const convert = {
+  f16: roundToHalf,
   f32: Math.fround,
   f64: (x: number) => x,
   i32: (x: number) => (Number.isNaN(x) ? 0 : Math.min(Math.max(Math.trunc(x), -0x80000000), 0x7fffffff)),

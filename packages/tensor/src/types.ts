@@ -1,9 +1,13 @@
 import { ConfigError, DTypeError } from "./errors.ts";
+import { roundToHalf } from "./half.ts";
 
-/** Element types. `bool` is stored as one byte on the host and as 0 or 1 in 32 bits on devices. */
-export type DType = "f32" | "f64" | "i32" | "u32" | "bool";
+/**
+ * Element types. `bool` is stored as one byte on the host and as 0 or 1 in 32 bits on devices. `f16` is stored in 16 bits on `webgpu`, where the
+ * adapter has it, and is computed with in 32; on the host each f16 is an f32 that holds it exactly.
+ */
+export type DType = "f16" | "f32" | "f64" | "i32" | "u32" | "bool";
 
-export type FloatDType = "f32" | "f64";
+export type FloatDType = "f16" | "f32" | "f64";
 
 /** Where a tensor lives and its operations run. */
 export type DeviceName = "cpu" | "wasm" | "webgpu";
@@ -11,6 +15,7 @@ export type DeviceName = "cpu" | "wasm" | "webgpu";
 export type Shape = readonly number[];
 
 export interface TypedArrayOf {
+  f16: Float32Array;
   f32: Float32Array;
   f64: Float64Array;
   i32: Int32Array;
@@ -22,6 +27,7 @@ export interface TypedArrayOf {
 export type TypedArray<D extends DType = DType> = TypedArrayOf[D];
 
 const arrays = {
+  f16: Float32Array,
   f32: Float32Array,
   f64: Float64Array,
   i32: Int32Array,
@@ -49,6 +55,7 @@ export const hostArray = <D extends DType>(dtype: D, size: number): TypedArray<D
 
 /** Copies numbers into a host array of a dtype, converting as JavaScript's typed arrays do; for bool, all but 0 is true. */
 export function hostArrayFrom<D extends DType>(dtype: D, values: ArrayLike<number>): TypedArray<D> {
+  if (dtype === "f16") return Float32Array.from(values, roundToHalf) as TypedArray<D>;
   if (dtype !== "bool") return arrays[dtype].from(values as ArrayLike<number>) as TypedArray<D>;
   const bools = hostArray("bool", values.length);
   for (let i = 0; i < bools.length; i++) bools[i] = Number(values[i] !== 0);
@@ -56,10 +63,12 @@ export function hostArrayFrom<D extends DType>(dtype: D, values: ArrayLike<numbe
 }
 
 /** Bytes one element takes on a device. */
-export const deviceBytes = (dtype: DType): number => (dtype === "f64" ? 8 : 4);
+export const deviceBytes = (dtype: DType): number => (dtype === "f64" ? 8 : dtype === "f16" ? 2 : 4);
 
-export const isFloat = (dtype: DType): dtype is FloatDType => dtype === "f32" || dtype === "f64";
+export const isFloat = (dtype: DType): dtype is FloatDType => dtype === "f16" || dtype === "f32" || dtype === "f64";
 export const isInteger = (dtype: DType): dtype is "i32" | "u32" => dtype === "i32" || dtype === "u32";
 
-/** Whether a device computes with a dtype. */
-export const supports = (device: DeviceName, dtype: DType): boolean => device !== "webgpu" || dtype !== "f64";
+const lacks: { readonly [N in DeviceName]?: DType } = { wasm: "f16", webgpu: "f64" };
+
+/** Whether a device can compute with a dtype; `f16` needs an adapter of `webgpu` that has it, too. */
+export const supports = (device: DeviceName, dtype: DType): boolean => lacks[device] !== dtype;

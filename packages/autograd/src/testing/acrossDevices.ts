@@ -1,4 +1,4 @@
-import { DeviceError, realize, type DeviceName } from "@switchyard/tensor";
+import { DeviceError, realize, type DeviceName, type FloatDType } from "@switchyard/tensor";
 import {
   backendOf,
   defaultFloat,
@@ -82,8 +82,13 @@ async function firstDifference(
 const elementsOf = (nodes: readonly AnyNode[]): Promise<Elements[]> =>
   Promise.all(nodes.map(async ({ dtype, shape }, i) => ({ dtype, shape, data: await fromNode(nodes[i]).data() })));
 
+/** The distance from 1 to the next number, and the smallest normal one. */
+const resolution = { f16: [2 ** -10, 2 ** -14], f32: [2 ** -23, 2 ** -126], f64: [2 ** -52, 2 ** -1022] } satisfies {
+  [D in FloatDType]: readonly [number, number];
+};
+
 function within(ulps: number, { data, dtype }: Elements): (got: number, expected: number) => boolean {
-  const [epsilon, smallest] = dtype === "f32" ? [2 ** -23, 2 ** -126] : [2 ** -52, 2 ** -1022];
+  const [epsilon, smallest] = resolution[dtype as FloatDType];
   const finite = Array.from(data).filter(Number.isFinite);
   const rms = Math.sqrt(finite.reduce((sum, x) => sum + x * x, 0) / Math.max(finite.length, 1));
   return (got, expected) =>

@@ -1,4 +1,5 @@
 import { FormatError, type DType, type TypedArray } from "@switchyard/tensor";
+import { floatOfHalf, halfOfFloat } from "@switchyard/tensor/graph";
 
 /** How the elements of a file become ours, and ours those of a file. */
 interface ElementType {
@@ -38,7 +39,7 @@ export const isElementType = (name: string): name is ElementTypeName => Object.h
 /** How f32 is written: as it is, or rounded to the nearest half, ties to even. */
 export type FloatFormat = "F32" | "F16" | "BF16";
 
-const written = { f64: "F64", f32: "F32", i32: "I32", u32: "U32", bool: "BOOL" } satisfies {
+const written = { f16: "F16", f64: "F64", f32: "F32", i32: "I32", u32: "U32", bool: "BOOL" } satisfies {
   [D in DType]: ElementTypeName;
 };
 
@@ -51,15 +52,6 @@ export function bytesOf(data: TypedArray, type: ElementTypeName): Uint8Array {
   const elements =
     type === "F16" ? halvesOf(data as Float32Array) : type === "BF16" ? brainFloatsOf(data as Float32Array) : data;
   return new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength);
-}
-
-/** IEEE binary16: 1 sign bit, 5 of exponent, 10 of fraction. */
-function floatOfHalf(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
 /** A bfloat16 is the upper half of an f32. */
@@ -75,21 +67,7 @@ const rounded = (bits: number, dropped: number): number =>
 const brainFloatsOf = (floats: Float32Array): Uint16Array =>
   Uint16Array.from(bitsOf(floats), (bits) => (isNan(bits) ? 0x7fc0 : rounded(bits, 16)));
 
-const halvesOf = (floats: Float32Array): Uint16Array =>
-  Uint16Array.from(bitsOf(floats), (bits, i) => {
-    const sign = (bits >>> 16) & 0x8000;
-    const size = Math.abs(floats[i]);
-    if (isNan(bits)) return 0x7e00;
-    if (size >= 65520) return sign | 0x7c00; // half-way to what would come after 65504
-    if (size < 2 ** -14) return sign | roundToEven(size * 2 ** 24); // subnormal: a multiple of 2^-24
-    return sign | (rounded(bits & 0x7fffffff, 13) - (112 << 10)); // the exponent's bias falls from 127 to 15
-  });
-
-function roundToEven(x: number): number {
-  const below = Math.floor(x);
-  const over = x - below;
-  return over > 0.5 || (over === 0.5 && below % 2 === 1) ? below + 1 : below;
-}
+const halvesOf = (floats: Float32Array): Uint16Array => Uint16Array.from(floats, halfOfFloat);
 
 function* narrow(values: Iterable<bigint>, least: number, end: number, name: string): Generator<number> {
   for (const value of values) {

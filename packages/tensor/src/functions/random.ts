@@ -94,7 +94,7 @@ export interface RandomOptions<D extends DType> {
   readonly dtype?: D;
 }
 
-/** Uniform integers of 24 bits in f32, of 53 in f64, less `dropped` bits: as many as the dtype holds exactly. */
+/** Uniform integers of 11 bits in f16, of 24 in f32, of 53 in f64, less `dropped` bits: as many as the dtype holds exactly. */
 function uniformInteger<D extends FloatDType>(
   op: string,
   k: Key,
@@ -102,9 +102,9 @@ function uniformInteger<D extends FloatDType>(
   dtype: D,
   dropped: 0 | 1,
 ): { readonly value: Tensor<D>; readonly range: number } {
-  if (dtype === "f32") {
-    const value = shiftRight(uniformWords(op, k, shape), 8 + dropped).cast(dtype);
-    return { value, range: 2 ** (24 - dropped) };
+  if (dtype !== "f64") {
+    const bits = (dtype === "f32" ? 24 : 11) - dropped;
+    return { value: shiftRight(uniformWords(op, k, shape), 32 - bits).cast(dtype), range: 2 ** bits };
   }
   const [high, low] = wordPairs(op, k, shape);
   const upper = shiftRight(high, 5 + dropped).cast(dtype);
@@ -132,6 +132,9 @@ export function uniform<D extends FloatDType = "f32">(
   return min === 0 && max === 1 ? unit : unit.mul(max - min).add(min);
 }
 
+/** What f16 is too coarse to be computed in is drawn in f32. */
+const rounded = <D extends FloatDType>(x: Tensor<"f32">): Tensor<D> => x.cast("f16") as Tensor as Tensor<D>;
+
 export interface NormalOptions<D extends DType> extends RandomOptions<D> {
   readonly mean?: number;
   readonly std?: number;
@@ -143,6 +146,7 @@ export function normal<D extends FloatDType = "f32">(
   shape: Shape,
   { mean = 0, std = 1, dtype = defaultFloat() as D }: NormalOptions<D> = {},
 ): Tensor<D> {
+  if (dtype === "f16") return rounded<D>(normal(k, shape, { mean, std, dtype: "f32" }));
   const { value, range } = uniformInteger("normal", k, shape, dtype, 0);
   const q = value.sub((range - 1) / 2).mul(1 / range); // exact, symmetric, never 0
   const z = normalQuantile(q, q.abs().neg().add(0.5));
@@ -163,6 +167,7 @@ export function truncatedNormal<D extends FloatDType = "f32">(
   shape: Shape,
   { lower = -2, upper = 2, dtype = defaultFloat() as D }: TruncatedNormalOptions<D> = {},
 ): Tensor<D> {
+  if (dtype === "f16") return rounded<D>(truncatedNormal(k, shape, { lower, upper, dtype: "f32" }));
   const reach = dtype === "f32" ? 5 : 8;
   if (!(lower < upper && lower < reach && upper > -reach))
     throw new ConfigError(
@@ -184,6 +189,7 @@ export function gumbel<D extends FloatDType = "f32">(
   shape: Shape,
   { dtype = defaultFloat() as D }: RandomOptions<D> = {},
 ): Tensor<D> {
+  if (dtype === "f16") return rounded<D>(gumbel(k, shape, { dtype: "f32" }));
   // Midpoints of a grid of 2^23 (f64: 2^52), so neither end is reached.
   const { value, range } = uniformInteger("gumbel", k, shape, dtype, 1);
   return value
@@ -195,11 +201,14 @@ export function gumbel<D extends FloatDType = "f32">(
     .neg();
 }
 
+const wider = (x: Tensor): Tensor => (x.dtype === "f16" ? x.cast("f32") : x);
+
 /** Indices drawn from `softmax(logits)` along an axis, which disappears. Logits of -inf are never drawn. */
 export function categorical(k: Key, logits: Tensor, axis = -1): Tensor<"i32"> {
   checkFloat("random.categorical", logits);
   const along = normalizeAxis("random.categorical", axis, logits.ndim);
-  return argMax(add(logits, gumbel(k, logits.shape, { dtype: logits.dtype as FloatDType })), along);
+  const wide = wider(logits);
+  return argMax(add(wide, gumbel(k, wide.shape, { dtype: wide.dtype as FloatDType })), along);
 }
 
 export interface BernoulliOptions {
@@ -210,7 +219,7 @@ export interface BernoulliOptions {
 /** True with probability `p`, by default one half. */
 export function bernoulli(k: Key, shape: Shape, { p = 0.5 }: BernoulliOptions = {}): Tensor<"bool"> {
   const dtype = typeof p !== "number" && p.dtype === "f64" ? "f64" : "f32";
-  return lt(uniform01("bernoulli", k, shape, dtype), p);
+  return lt(uniform01("bernoulli", k, shape, dtype), typeof p === "number" ? p : wider(p));
 }
 
 export interface RandintOptions {

@@ -9,8 +9,8 @@ export type ReduceOp = "sum" | "prod" | "max" | "min";
 export function identityOf(op: ReduceOp, dtype: DType): number {
   if (op === "sum") return 0;
   if (op === "prod") return 1;
-  const lowest = { f32: -Infinity, f64: -Infinity, i32: -0x80000000, u32: 0, bool: 0 }[dtype];
-  const highest = { f32: Infinity, f64: Infinity, i32: 0x7fffffff, u32: 0xffffffff, bool: 1 }[dtype];
+  const lowest = { f16: -Infinity, f32: -Infinity, f64: -Infinity, i32: -0x80000000, u32: 0, bool: 0 }[dtype];
+  const highest = { f16: Infinity, f32: Infinity, f64: Infinity, i32: 0x7fffffff, u32: 0xffffffff, bool: 1 }[dtype];
   return op === "max" ? lowest : highest;
 }
 

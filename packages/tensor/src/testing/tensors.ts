@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { sizeOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import type { DType, FloatDType, Shape } from "../types.ts";
+import { isFloat, type DType, type FloatDType, type Shape } from "../types.ts";
 import { filled } from "./elements.ts";
 import { literalTensor, mapLiteral, viewOfLiteral } from "./literal.ts";
 import { fixedLength, orderOf, permutationOf } from "./shapes.ts";
@@ -42,13 +42,13 @@ function shapeOf(shape: AnyShape): fc.Arbitrary<Shape> {
   return fc.tuple(...shape.map((n: number | fc.Arbitrary<number>) => (typeof n === "number" ? fc.constant(n) : n)));
 }
 
-const ranges = { f32: [-4, 4], f64: [-4, 4], i32: [-100, 100], u32: [0, 100], bool: [0, 1] } satisfies {
+const ranges = { f16: [-4, 4], f32: [-4, 4], f64: [-4, 4], i32: [-100, 100], u32: [0, 100], bool: [0, 1] } satisfies {
   [D in DType]: [number, number];
 };
 
 function elementOf(dtype: DType, constraints: Omit<TensorConstraints<DType>, "shape">): fc.Arbitrary<number> {
   const { min = ranges[dtype][0], max = ranges[dtype][1], corners = false } = constraints;
-  if (dtype !== "f32" && dtype !== "f64") return fc.integer({ min, max });
+  if (!isFloat(dtype)) return fc.integer({ min, max });
   const special = [
     ...(corners ? [0, -0, min, max].filter((x) => x >= min && x <= max) : []),
     ...(constraints.noNaN === false ? [NaN] : []),

@@ -17,8 +17,8 @@ export interface Case {
   readonly scale?: number;
 }
 
-const floats: readonly DType[] = ["f32", "f64"];
-const numbers: readonly DType[] = ["f32", "f64", "i32", "u32"];
+const floats: readonly DType[] = ["f32", "f32", "f64", "f16"];
+const numbers: readonly DType[] = [...floats, "i32", "u32"];
 const all: readonly DType[] = [...numbers, "bool"];
 
 /** Leaves and identities: no inputs to generate, or the identity of one. */

@@ -1,3 +1,4 @@
+import { roundToHalf } from "../../src/half.ts";
 import { identityOf, combine } from "../../src/primitives/reduce.ts";
 import { primitives } from "../../src/primitives/index.ts";
 import type { HostArray, Primitive } from "../../src/primitives/primitive.ts";
@@ -44,11 +45,12 @@ const cells = {
   f64: new Float64Array(1),
   i32: new Int32Array(1),
   u32: new Uint32Array(1),
-} satisfies { [D in Exclude<DType, "bool">]: TypedArray };
+} satisfies { [D in Exclude<DType, "bool" | "f16">]: TypedArray };
 
 /** The number as an array of the dtype would hold it; whatever is not zero is a true bool. */
 function rounded(dtype: DType, x: number): number {
   if (dtype === "bool") return x === 0 ? 0 : 1;
+  if (dtype === "f16") return roundToHalf(x);
   cells[dtype][0] = x;
   return cells[dtype][0];
 }

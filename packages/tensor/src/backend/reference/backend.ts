@@ -1,5 +1,6 @@
 import { DeviceError } from "../../errors.ts";
 import { opName, topologicalOrder, type AnyNode } from "../../node.ts";
+import { roundToHalf } from "../../half.ts";
 import { primitives } from "../../primitives/index.ts";
 import type { HostArray, Primitive } from "../../primitives/primitive.ts";
 import { leafStorage, nodeInputs } from "../../runtime/leaves.ts";
@@ -16,7 +17,7 @@ interface HostAllocation extends Allocation {
 export function referenceBackend(): Backend {
   let listener: ((run: KernelRun) => void) | undefined;
   return {
-    dtypes: ["f32", "f64", "i32", "u32", "bool"],
+    dtypes: ["f16", "f32", "f64", "i32", "u32", "bool"],
     details: { threads: 1 },
     upload: (data, dtype) => allocate(hostArrayFrom(dtype, data)),
     run: (request) => ({ allocations: evaluate(request, listener).map(allocate), done: Promise.resolve() }),
@@ -62,6 +63,7 @@ function evaluateNode(node: AnyNode, inputs: readonly HostArray[]): HostArray {
   }
   const out: HostArray = { shape: node.shape, dtype: node.dtype, data: roomFor(node) };
   (primitives[node.op] as Primitive<never>).reference(out, inputs, node.attrs as never);
+  if (node.dtype === "f16") out.data.forEach((x, i) => (out.data[i] = roundToHalf(x)));
   return out;
 }
 

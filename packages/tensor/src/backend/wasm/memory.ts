@@ -1,5 +1,6 @@
 import { DeviceError } from "../../errors.ts";
 import { largestOwners } from "../../runtime/memory.ts";
+import { wasmDType } from "./dtypes.ts";
 import { deviceBytes, hostArray, type DType, type TypedArray } from "../../types.ts";
 import { createAllocator, type Allocator, type Writer } from "./allocator.ts";
 import { granule, type Block } from "./freeLists.ts";
@@ -85,11 +86,11 @@ export function createHeap({ shared, reserved }: { shared: boolean; reserved: nu
     free: allocator.free,
     settle: allocator.settle,
     freeBytes: allocator.freeBytes,
-    write: (block, data, dtype) => views()[dtype].set(data, block.address / deviceBytes(dtype)),
+    write: (block, data, dtype) => views()[wasmDType(dtype)].set(data, block.address / deviceBytes(dtype)),
     read(block, dtype, size) {
       const from = block.address / deviceBytes(dtype);
       const copy = hostArray(dtype, size);
-      copy.set(views()[dtype].subarray(from, from + size));
+      copy.set(views()[wasmDType(dtype)].subarray(from, from + size));
       return copy;
     },
   };

@@ -2,6 +2,7 @@ import { internal } from "../../errors.ts";
 import { readsOf, storesOf } from "../../schedule/access.ts";
 import type { Kernel, Plan } from "../../schedule/plan.ts";
 import { deviceBytes, type DType } from "../../types.ts";
+import { wasmDType, type WasmDType } from "./dtypes.ts";
 import { costOf, type Cost } from "../../schedule/cost.ts";
 import { createBarriers, workOf, type Place } from "./barriers.ts";
 import { planArena } from "./arena.ts";
@@ -223,12 +224,12 @@ export function writeRun(program: Program, address: number, run: Bindings, views
   const { words, from, offsets } = patches;
   for (let i = 0; i < words.length; i++) i32[start + words[i]] = bases[from[i]] + offsets[i];
   numbers.forEach(({ dtype, words }, slot) => {
-    for (const word of words) writeNumber(views, dtype, start + word, run.numbers[slot]);
+    for (const word of words) writeNumber(views, wasmDType(dtype), start + word, run.numbers[slot]);
   });
 }
 
 /** An f64 is aligned to 4 bytes only, so it goes through a buffer of its own. */
-function writeNumber(views: Views, dtype: DType, word: number, value: number): void {
+function writeNumber(views: Views, dtype: WasmDType, word: number, value: number): void {
   if (dtype === "bool") views.bool[word] = Number(value !== 0);
   else if (dtype !== "f64") views[dtype][word] = value;
   else views.i32.set(new Int32Array(Float64Array.of(value).buffer), word);

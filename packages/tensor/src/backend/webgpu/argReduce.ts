@@ -3,7 +3,7 @@ import { sizeOf } from "../../shape.ts";
 import { laneFolder } from "./fold.ts";
 import { powerAtLeast, shaderFor, type Lowered, type Lowering } from "./lower.ts";
 import { workgroupSize } from "./shader.ts";
-import { elementType } from "./wgsl.ts";
+import { elementType, orderKey } from "./wgsl.ts";
 
 type ArgReduce = Extract<RoutineKernel, { op: "argReduce" }>;
 
@@ -30,7 +30,7 @@ let base = ${shader.uint(x.view.offset)} + row * length;
 var key = 0u;
 var place = 0xffffffffu;
 for (var i = lane; i < select(0u, length, present); i += ${lanes}u) {
-let next = order_${x.dtype}(${from}[base + i], ${attrs.op === "min"});
+let next = ${orderKey(x.dtype, `${from}[base + i]`, attrs.op === "min")};
 if (next > key || place == 0xffffffffu) { key = next; place = i; }
 }
 ${foldLanes(pair, larger)}

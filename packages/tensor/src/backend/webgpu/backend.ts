@@ -1,4 +1,5 @@
 import { DeviceError } from "../../errors.ts";
+import { floatOfHalf, halfOfFloat } from "../../half.ts";
 import { opName } from "../../node.ts";
 import { largestOwners } from "../../runtime/memory.ts";
 import { costOf } from "../../schedule/cost.ts";
@@ -11,6 +12,7 @@ import { Order } from "./order.ts";
 import { Pipelines, type Pipeline } from "./pipelines.ts";
 import { Pool, type GpuAllocation } from "./pool.ts";
 import { bytesOf, fillParameters, makeProgram, type Program } from "./program.ts";
+import { enableHalf } from "./shader.ts";
 import { Timing } from "./timing.ts";
 
 /** More buffers to a kernel than this gain nothing. */
@@ -25,7 +27,7 @@ export async function webgpuBackend(): Promise<Backend> {
 }
 
 class WebgpuBackend implements Backend {
-  readonly dtypes = ["f32", "i32", "u32", "bool"] as const;
+  readonly dtypes: readonly DType[];
   readonly details: Backend["details"];
   readonly #open: OpenDevice;
   readonly #device: GPUDevice;
@@ -44,6 +46,8 @@ class WebgpuBackend implements Backend {
     this.#open = open;
     this.#device = open.device;
     const { maxStorageBuffersPerShaderStage } = open.device.limits;
+    const half: readonly DType[] = open.device.features.has("shader-f16") ? ["f16"] : [];
+    this.dtypes = [...half, "f32", "i32", "u32", "bool"];
     this.details = describeAdapter(open);
     this.#pool = new Pool(open.device, (buffer) => this.#order.add(() => buffer.destroy()));
     this.#pipelines = new Pipelines(open.device);
@@ -63,8 +67,8 @@ class WebgpuBackend implements Backend {
 
   /** To a device that was lost, into nothing: the run that needs it says so, by name. */
   upload(data: TypedArray, dtype: DType): Allocation {
-    const allocation = this.#pool.take(Math.max(data.length * 4, 16));
-    const words = (dtype === "bool" ? Uint32Array.from(data) : data) as TypedArray & ArrayBufferView<ArrayBuffer>;
+    const allocation = this.#pool.take(bytesOf({ size: data.length, dtype }));
+    const words = wordsOf(data, dtype);
     if (data.length > 0) this.#order.add(() => this.#device.queue.writeBuffer(allocation.buffer, 0, words));
     return allocation;
   }
@@ -102,15 +106,16 @@ class WebgpuBackend implements Backend {
     this.#assertAlive();
     if (size === 0) return hostArray(dtype, 0);
     const { buffer } = this.#pool.own(allocation);
+    const bytes = bytesOf({ size, dtype });
     const staging = this.#device.createBuffer({
       label: "read",
-      size: size * 4,
+      size: bytes,
       usage: usage.mapRead | usage.copyTarget,
     });
     const mapped = new Promise<void>((resolve, reject) => {
       this.#order.add(() => {
         const encoder = this.#device.createCommandEncoder({ label: "read" });
-        encoder.copyBufferToBuffer(buffer, 0, staging, 0, size * 4);
+        encoder.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
         this.#device.queue.submit([encoder.finish()]);
         staging.mapAsync(mapForReading).then(() => resolve(), reject);
       });
@@ -121,9 +126,7 @@ class WebgpuBackend implements Backend {
       throw asDeviceError(error);
     }
     const words = staging.getMappedRange();
-    const out = hostArray(dtype, size);
-    if (dtype === "bool") out.set(new Uint32Array(words));
-    else new Uint8Array(out.buffer).set(new Uint8Array(words));
+    const out = elementsOf(words, dtype, size);
     staging.destroy();
     return out;
   }
@@ -153,6 +156,7 @@ class WebgpuBackend implements Backend {
     if (this.#failure) throw this.#failure;
   }
 
+  /** @throws {DeviceError} if the plan holds f16 and the adapter has none. */
   #ready(plan: Plan): Ready {
     let ready = this.#programs.get(plan);
     if (!ready) {
@@ -163,6 +167,8 @@ class WebgpuBackend implements Backend {
         subgroups: this.#open.subgroups,
         alignment: minUniformBufferOffsetAlignment,
       });
+      if (!this.dtypes.includes("f16") && program.dispatches.some(({ code }) => code.startsWith(enableHalf)))
+        throw new DeviceError("webgpu: this adapter has no f16 (the feature shader-f16); cast to f32");
       const pipelines = program.dispatches.map((dispatch) => this.#pipelines.get(dispatch));
       ready = { plan, program, pipelines, groups: [] };
       this.#programs.set(plan, ready);
@@ -271,6 +277,24 @@ class WebgpuBackend implements Backend {
       ],
     });
   }
+}
+
+/** Host elements as a device keeps them, in whole words. */
+function wordsOf(data: TypedArray, dtype: DType): TypedArray & ArrayBufferView<ArrayBuffer> {
+  if (dtype === "bool") return Uint32Array.from(data);
+  if (dtype !== "f16") return data as TypedArray & ArrayBufferView<ArrayBuffer>;
+  const halves = new Uint16Array(Math.ceil(data.length / 2) * 2);
+  data.forEach((x, i) => (halves[i] = halfOfFloat(x)));
+  return new Uint32Array(halves.buffer);
+}
+
+/** A device's words as host elements. */
+function elementsOf(words: ArrayBuffer, dtype: DType, size: number): TypedArray {
+  if (dtype === "f16") return Float32Array.from(new Uint16Array(words, 0, size), floatOfHalf);
+  const out = hostArray(dtype, size);
+  if (dtype === "bool") out.set(new Uint32Array(words, 0, size));
+  else new Uint8Array(out.buffer).set(new Uint8Array(words, 0, out.byteLength));
+  return out;
 }
 
 const asDeviceError = (error: unknown): DeviceError =>

@@ -1,7 +1,7 @@
 import type { Instruction, Store, View } from "../../schedule/plan.ts";
 import type { Shader } from "./shader.ts";
 import { addressOf, insideOf } from "./space.ts";
-import { elementType, fromElement, scalarExpression, toElement, valueType, zeroOf } from "./wgsl.ts";
+import { elementType, fromElement, rounded, scalarExpression, toElement, valueType, zeroOf } from "./wgsl.ts";
 
 /** Where a body runs: the names of its coordinates and of the values it is given. */
 export interface Site {
@@ -39,7 +39,7 @@ function instruction(
     case "coordinate": {
       const at = addressOf(shader, step.view, site.coordinates);
       const inside = insideOf(shader, step.view.bounds, site.coordinates);
-      return is(`${valueType[dtype]}(${inside ? `select(0, ${at}, ${inside})` : at})`);
+      return is(rounded(dtype, `${valueType[dtype]}(${inside ? `select(0, ${at}, ${inside})` : at})`));
     }
     case "inside":
       return is(insideOf(shader, step.bounds, site.coordinates) ?? "true");
@@ -48,9 +48,9 @@ function instruction(
       return is(scalarExpression(step.fn, operand, dtype, step.args.map(name)));
     }
     case "reduced":
-      return is(site.reduced!(step.stage));
+      return is(rounded(dtype, site.reduced!(step.stage)));
     case "result":
-      return is(site.result!);
+      return is(rounded(dtype, site.result!));
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Shader } from "./shader.ts";
+import { isFloat } from "../../types.ts";
 import { accumulator, loadsAlong, placeWithin, rowWithin, type Panel, type Tile } from "./tile.ts";
-import { elementType } from "./wgsl.ts";
+import { elementType, fromElement, fromElements, valueType } from "./wgsl.ts";
 
 /** Steps of k to a turn: as many as are read at once. */
 const turn = 4;
@@ -17,10 +18,10 @@ export function directLines(shader: Shader, tile: Tile, lhs: Panel, rhs: Panel):
     place: (j) => `column0 + ${placeWithin(j, "right", tile.columns, tile.wide)}`,
     each: tile.wide,
   });
-  const isFloat = lhs.operand.dtype === "f32";
+  const fused = isFloat(lhs.operand.dtype);
   const product = (a: Reading, b: Reading, i: number, j: number): string => {
     const [x, y, c] = [a.one(i), b.four(j), accumulator(i, j)];
-    return isFloat ? `${c} = fma(vec4(${x}), ${y}, ${c});` : `${c} += ${x} * ${y};`;
+    return fused ? `${c} = fma(vec4(${x}), ${y}, ${c});` : `${c} += ${x} * ${y};`;
   };
   const multiply = (a: Reading, b: Reading): string =>
     Array.from({ length: tile.high }, (_, i) =>
@@ -105,15 +106,21 @@ interface Reader {
 }
 
 function readerOf(shader: Shader, { operand, inner, vector, lookup }: Panel, { name }: Side): Reader {
-  const type = elementType[operand.dtype];
-  const array = shader.read(operand.buffer, vector ? `vec4<${type}>` : type);
+  const { dtype, buffer } = operand;
+  const type = valueType[dtype];
+  const array = shader.read(buffer, vector ? `vec4<${elementType[dtype]}>` : elementType[dtype]);
   const orZero = (value: string, zero: string, i: number, step: string): string =>
     lookup ? `select(${zero}, ${value}, ${lookup.axis === "extent" ? `${name}_is${i}` : `${step}_is`})` : value;
   const at = (i: number, step: string): string => `${name}_at${i} + ${step}`;
   const plain = (i: number, step: string): string =>
-    vector ? `${array}[(${at(i, step)}) >> 2u][(${at(i, step)}) & 3]` : `${array}[${at(i, step)}]`;
+    fromElement(dtype, vector ? `${array}[(${at(i, step)}) >> 2u][(${at(i, step)}) & 3]` : `${array}[${at(i, step)}]`);
   const four = (i: number, step: string, elements: readonly string[]): string =>
-    orZero(vector ? `${array}[(${at(i, step)}) >> 2u]` : `vec4(${elements.join(", ")})`, `vec4<${type}>()`, i, step);
+    orZero(
+      vector ? fromElements(dtype, `${array}[(${at(i, step)}) >> 2u]`) : `vec4(${elements.join(", ")})`,
+      `vec4<${type}>()`,
+      i,
+      step,
+    );
   return {
     step: (to, k) =>
       lookup?.axis === "inner"

@@ -1,7 +1,7 @@
 import type { DType } from "../../types.ts";
 import type { Limits } from "./lower.ts";
 import type { Shader } from "./shader.ts";
-import { fromElement, toElement } from "./wgsl.ts";
+import { fromElement, heldAs, toElement } from "./wgsl.ts";
 
 /** How a workgroup is shared out: `columns` points with `lanes` invocations each. */
 export interface Arrangement {
@@ -123,7 +123,11 @@ function combinePairs(values: readonly (readonly string[])[], combine: Combine):
 }
 
 /** A value as a word, and back. */
-const pack = (dtype: DType, value: string): string =>
-  dtype === "f32" || dtype === "i32" ? `bitcast<u32>(${value})` : toElement(dtype, value);
-const unpack = (dtype: DType, word: string): string =>
-  dtype === "f32" || dtype === "i32" ? `bitcast<${dtype}>(${word})` : fromElement(dtype, word);
+function pack(dtype: DType, value: string): string {
+  const held = heldAs(dtype);
+  return held === "f32" || held === "i32" ? `bitcast<u32>(${value})` : toElement(held, value);
+}
+function unpack(dtype: DType, word: string): string {
+  const held = heldAs(dtype);
+  return held === "f32" || held === "i32" ? `bitcast<${held}>(${word})` : fromElement(held, word);
+}

@@ -72,7 +72,7 @@ export async function openDevice(): Promise<OpenDevice> {
   const others = new Set(await otherAdapters(api));
   others.delete(adapterName(adapter));
   const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
-  const optional = ["timestamp-query", "subgroups", sizeControl] as GPUFeatureName[];
+  const optional = ["timestamp-query", "shader-f16", "subgroups", sizeControl] as GPUFeatureName[];
   const requiredFeatures = optional.filter((feature) => adapter.features.has(feature));
   const device = await adapter.requestDevice({ label: "switchyard", requiredLimits, requiredFeatures });
   openDevices++;

@@ -7,6 +7,11 @@
  * comment says otherwise; results below 2^-126 may be flushed to 0.
  */
 const library: Readonly<Record<string, string>> = {
+  // Beyond 65504 a conversion may give anything finite or not: what is rounded there is infinite.
+  round_f16: `fn round_f16(x: f32) -> f32 {
+  if (abs(x) >= 65520.0) { return select_f32(x > 0.0, infinity(), -infinity()); }
+  return f32(f16(x));
+}`,
   is_nan: `fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }`,
   is_finite: `fn is_finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) < 0x7f800000u; }`,
   ordered: `fn ordered(a: f32, b: f32) -> bool { return !is_nan(a) && !is_nan(b); }`,
@@ -56,6 +61,9 @@ const library: Readonly<Record<string, string>> = {
   let half = n >> 1u;
   return x * bitcast<f32>((half + 127) << 23u) * bitcast<f32>((n - half + 127) << 23u);
 }`,
+  // x - n·by, where that is small: a first step, exact, of a reduction in several. A compiler may make one step of two, but not across
+  // a clamp.
+  reduce: `fn reduce(x: f32, n: f32, by: f32) -> f32 { return clamp(fma(n, -by, x), -1.0, 1.0); }`,
   // (exp(r) - 1 - r)/r² for |r| <= 0.35.
   exp_rest: `fn exp_rest(r: f32) -> f32 {
   return fma(r, fma(r, fma(r, fma(r, fma(r, 0.000199004309, 0.00139345345), 0.00833329745), 0.0416664556), 0.166666672), 0.5);
@@ -65,7 +73,7 @@ const library: Readonly<Record<string, string>> = {
   exp_parts: `fn exp_parts(x: f32, extra: f32) -> f32 {
   let bounded = clamp(x, -105.0, 90.0);
   let n = round(bounded * 1.44269504);
-  let r = fma(n, 2.12194440e-4, fma(n, -0.693359375, bounded)) + extra;
+  let r = fma(n, 2.12194440e-4, reduce(bounded, n, 0.693359375)) + extra;
   return select_f32(is_nan(x), x, scale(1.0 + fma(r * r, exp_rest(r), r), i32(n)));
 }`,
   exp_f32: `fn exp_f32(x: f32) -> f32 { return exp_parts(x, 0.0); }`,
@@ -74,7 +82,7 @@ const library: Readonly<Record<string, string>> = {
   if (x > 80.0) { return exp_f32(x); }
   if (x < -18.0) { return -1.0; }
   let n = round(x * 1.44269504);
-  let r = fma(n, 2.12194440e-4, fma(n, -0.693359375, x));
+  let r = fma(n, 2.12194440e-4, reduce(x, n, 0.693359375));
   let small = fma(r * r, exp_rest(r), r);
   if (n == 0.0) { return small; }
   let power = scale(1.0, i32(n));
@@ -150,7 +158,7 @@ const library: Readonly<Record<string, string>> = {
   // x - n·π/2 in three steps, for |x| up to 200; and n.
   reduce_small: `fn reduce_small(x: f32) -> vec2<f32> {
   let n = round(x * 0.636619772);
-  return vec2(fma(n, -7.54978995e-8, fma(n, -4.83751297e-4, fma(n, -1.5703125, x))), n);
+  return vec2(fma(n, -7.54978995e-8, reduce(reduce(x, n, 1.5703125), n, 4.83751297e-4)), n);
 }`,
   reduce_angle: `fn reduce_angle(x: f32) -> vec2<f32> {
   if (abs(x) < 200.0) { return reduce_small(x); }
@@ -206,7 +214,8 @@ const library: Readonly<Record<string, string>> = {
   return select(tail, 1.0 - tail, x > 0.0);
 }`,
 
-  // a^b = exp(b·log a) with log a in two parts, so that the error of the product stays below that of exp.
+  // a^b = exp(b·log a) with log a in two parts, so that the error of the product stays below that of exp. What a sum loses is found by
+  // taking the sum's head from its terms: compilers may assume that (a + b) - a is b, but they do not see through a head.
   pow_positive: `fn pow_positive(a: f32, b: f32) -> f32 {
   let tiny = a < 1.17549435e-38;
   let bits = bitcast<i32>(select(a, a * 16777216.0, tiny)) - 0x3f3504f3;
@@ -214,15 +223,11 @@ const library: Readonly<Record<string, string>> = {
   let f = bitcast<f32>((bits & 0x7fffff) + 0x3f3504f3) - 1.0;
   let fh = head(f);
   let square = -0.5 * fh * fh;
-  let top = f + square;
-  let top_rest = square - (top - f);
-  let rest = fma(f * f * f, log_rest(f), fma(-0.5 * (f - fh), f + fh, top_rest));
+  let top = head(f + square);
+  let rest = fma(f * f * f, log_rest(f), fma(-0.5 * (f - fh), f + fh, (f - top) + square));
   let whole = e * 0.693359375;
-  let sum = whole + top;
-  let back = sum - whole;
-  let low = ((whole - (sum - back)) + (top - back)) + fma(e, -2.12194440e-4, rest);
-  let high = head(sum + low);
-  let tail = (sum - high) + low;
+  let high = head(whole + top);
+  let tail = ((whole - high) + top) + fma(e, -2.12194440e-4, rest);
   let bh = head(b);
   let product = bh * high;
   let extra = fma(b - bh, high, b * tail);

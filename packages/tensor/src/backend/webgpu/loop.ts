@@ -5,7 +5,7 @@ import { laneFolder, type Arrangement } from "./fold.ts";
 import { powerAtLeast, serialSize, shaderFor, type Limits, type Lowered, type Lowering } from "./lower.ts";
 import { workgroupSize, type Dispatch, type Shader } from "./shader.ts";
 import { mergeLoop, splitPosition } from "./space.ts";
-import { combineExpression, identityExpression, valueType } from "./wgsl.ts";
+import { combineExpression, heldAs, identityExpression, valueType } from "./wgsl.ts";
 
 type Reduce = Extract<Stage, { kind: "reduce" }>;
 
@@ -68,7 +68,8 @@ function splitRows(kernel: LoopKernel, lowering: Lowering): RowKernel[] | undefi
   const groups = Math.ceil(sizeOf(kernel.outer) / columns);
   const pieces = Math.min(Math.ceil(manyGroups(lowering.limits) / groups), Math.floor(length / (lanes * leastSteps)));
   if (pieces < 2) return undefined;
-  const { dtype, op } = first;
+  const { op } = first;
+  const dtype = heldAs(first.dtype);
   const points = sizeOf(kernel.outer);
   const buffer = lowering.scratch(points * pieces * 4);
   const size = Math.ceil(length / pieces);

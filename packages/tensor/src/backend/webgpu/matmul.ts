@@ -6,7 +6,7 @@ import { loadsVectors, productDispatch, type Finish } from "./product.ts";
 import type { Dispatch, Shader } from "./shader.ts";
 import { addressOf, mergeShape, mergeView, runsOf, splitPosition, viewsOf } from "./space.ts";
 import { loadsAlong, serialTile, tiles, workgroupBytes, type Panel, type Tile } from "./tile.ts";
-import { elementType } from "./wgsl.ts";
+import { elementType, heldAs } from "./wgsl.ts";
 
 type Matmul = Extract<RoutineKernel, { op: "matmul" }>;
 
@@ -44,7 +44,8 @@ const piecesOf = (workgroups: number, k: number): number =>
 
 /** A product with few tiles and a long k: pieces of k as products of their own, then their sum in fixed order and the epilogue. */
 function splitInner(kernel: Matmul, tile: Tile, cut: Cut, lowering: Lowering): Lowered {
-  const { shape, dtype, epilogue, name } = kernel;
+  const { shape, epilogue, name } = kernel;
+  const dtype = heldAs(kernel.dtype);
   const size = sizeOf(shape);
   const buffer = lowering.scratch(size * cut.pieces * 4);
   const strides = stridesOf(shape);
@@ -63,7 +64,7 @@ function splitInner(kernel: Matmul, tile: Tile, cut: Cut, lowering: Lowering): L
       {
         kind: "map",
         over: "outer",
-        body: epilogue.body.map((i) => (i.op === "result" ? { op: "reduced", stage: 0, dtype } : i)),
+        body: epilogue.body.map((i) => (i.op === "result" ? { op: "reduced", stage: 0, dtype: i.dtype } : i)),
         stores: epilogue.stores,
       },
     ],

@@ -14,7 +14,7 @@ import {
   type Panel,
   type Tile,
 } from "./tile.ts";
-import { elementType, fromElement } from "./wgsl.ts";
+import { elementType, toElements, valueType } from "./wgsl.ts";
 
 type Epilogue = RoutineKernel["epilogue"];
 
@@ -51,7 +51,7 @@ export function productDispatch(
 ): Dispatch {
   const { dtype } = lhs.operand;
   const accumulators = Array.from({ length: tile.high }, (_, i) =>
-    Array.from({ length: tile.wide / 4 }, (__, j) => `var ${accumulator(i, j)} = vec4<${elementType[dtype]}>();`).join(
+    Array.from({ length: tile.wide / 4 }, (__, j) => `var ${accumulator(i, j)} = vec4<${valueType[dtype]}>();`).join(
       " ",
     ),
   );
@@ -112,7 +112,7 @@ function finishLines(shader: Shader, tile: Tile, { shape, epilogue, runs, leadin
     const site = {
       coordinates: [...leading, "m", "n"],
       prefix: "v",
-      result: fromElement(resultOf(body), `e${c >> 2}[${c & 3}]`),
+      result: `e${c >> 2}[${c & 3}]`,
     };
     return `{
 let column = column0 + ${placeWithin(c, "right", tile.columns, tile.wide)};
@@ -133,9 +133,6 @@ ${points.join("\n")}
 }
 }`;
 }
-
-const resultOf = (body: Epilogue["body"]): Epilogue["body"][number]["dtype"] =>
-  body.find((i) => i.op === "result")?.dtype ?? "f32";
 
 /** Whether four neighbouring columns of the result can be stored at once. */
 const isVectorStore = ({ offset, strides, bounds }: View, shape: Shape): boolean =>
@@ -158,7 +155,7 @@ function vectorLines(
   for (let i = 0; i < tile.high; i++) {
     const stores = Array.from({ length: tile.wide / 4 }, (_, j) => {
       const column = `column0 + ${placeWithin(4 * j, "right", tile.columns, tile.wide)}`;
-      return `{ let n = i32(${column}); if (n < i32(column_limit)) { ${array}[(${address}) >> 2u] = ${accumulator(i, j)}; } }`;
+      return `{ let n = i32(${column}); if (n < i32(column_limit)) { ${array}[(${address}) >> 2u] = ${toElements(dtype, accumulator(i, j))}; } }`;
     });
     lines.push(`{
 let m = i32(row0 + ${rowWithin(tile, i)});

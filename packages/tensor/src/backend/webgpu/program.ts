@@ -1,5 +1,6 @@
 import type { Plan, PlanBuffer } from "../../schedule/plan.ts";
-import type { DType } from "../../types.ts";
+import { roundToHalf } from "../../half.ts";
+import { deviceBytes, isFloat, type DType } from "../../types.ts";
 import type { Limits } from "./lower.ts";
 import { capacityOf } from "./pool.ts";
 import { lowerKernel } from "./routines.ts";
@@ -31,7 +32,9 @@ export interface Constraints extends Limits {
   readonly alignment: number;
 }
 
-export const bytesOf = ({ size }: Pick<PlanBuffer, "size">): number => Math.max(size * 4, 16);
+/** In whole words, which is what can be copied. */
+export const bytesOf = ({ size, dtype }: Pick<PlanBuffer, "size" | "dtype">): number =>
+  Math.max(Math.ceil((size * deviceBytes(dtype)) / 4) * 4, 16);
 
 /** Memory that a plan needs while kernels `from` to `until` run. */
 interface Span {
@@ -108,7 +111,7 @@ export function fillParameters(
   const filled = new Int32Array(words);
   const floats = new Float32Array(filled.buffer);
   for (const { at, slot, dtype } of places) {
-    if (dtype === "f32") floats[at] = numbers[slot];
+    if (isFloat(dtype)) floats[at] = dtype === "f16" ? roundToHalf(numbers[slot]) : numbers[slot];
     else filled[at] = dtype === "bool" ? Number(numbers[slot] !== 0) : numbers[slot];
   }
   return filled;

@@ -3,7 +3,7 @@ import { sizeOf } from "../../shape.ts";
 import { fewPartials, shufflesAcross } from "./fold.ts";
 import { serialSize, shaderFor, type Lowered, type Lowering } from "./lower.ts";
 import { workgroupSize, type Dispatch } from "./shader.ts";
-import { combineExpression, elementType, identityExpression } from "./wgsl.ts";
+import { combineExpression, elementType, fromElement, identityExpression, toElement, valueType } from "./wgsl.ts";
 
 type Scan = Extract<RoutineKernel, { op: "scan" }>;
 
@@ -32,9 +32,9 @@ var carry = ${identityExpression(attrs.op, dtype)};
 for (var i = 0u; i < length; i++) {
 let at = ${attrs.reverse ? "length - 1u - i" : "i"};
 let before = carry;
-let value = ${from}[base + at];
+let value = ${fromElement(dtype, `${from}[base + at]`)};
 carry = ${combineExpression(attrs.op, dtype, "carry", "value")};
-${to}[row * length + at] = ${attrs.exclusive ? "before" : "carry"};
+${to}[row * length + at] = ${toElement(dtype, attrs.exclusive ? "before" : "carry")};
 }`;
   return shader.finish(name, main, Math.ceil(rows / serialSize), serialSize);
 }
@@ -57,19 +57,19 @@ function scanTogether({ name, attrs, operands, shape, dtype, epilogue }: Scan, l
   const combine = (a: string, b: string): string => combineExpression(attrs.op, dtype, a, b);
   const identity = identityExpression(attrs.op, dtype);
   shader.declarations.push(
-    `var<workgroup> totals: array<${type}, ${2 * workgroupSize}>;`,
+    `var<workgroup> totals: array<${valueType[dtype]}, ${2 * workgroupSize}>;`,
     `fn place(i: u32, length: u32) -> u32 { return ${attrs.reverse ? "length - 1u - i" : "i"}; }`,
     ...runTotals(type, combine),
   );
   const counts = Array.from({ length: each }, (_, c) => c);
   const reads = counts.map(
     (c) => `var x${c} = ${identity};
-if (at + ${c}u < length) { x${c} = ${from}[base + place(at + ${c}u, length)]; }
+if (at + ${c}u < length) { x${c} = ${fromElement(dtype, `${from}[base + place(at + ${c}u, length)]`)}; }
 let t${c} = ${c === 0 ? "x0" : combine(`t${c - 1}`, `x${c}`)};`,
   );
   const writes = counts.map((c) => {
     const value = attrs.exclusive ? (c === 0 ? "before" : combine("before", `t${c - 1}`)) : combine("before", `t${c}`);
-    return `if (at + ${c}u < length) { ${to}[row * length + place(at + ${c}u, length)] = ${value}; }`;
+    return `if (at + ${c}u < length) { ${to}[row * length + place(at + ${c}u, length)] = ${toElement(dtype, value)}; }`;
   });
   const main = `let row = group;
 if (row >= ${shader.uint(rows)}) { return; }

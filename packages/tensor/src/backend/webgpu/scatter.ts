@@ -1,13 +1,14 @@
 import { gatherExtents, type GatherExtents } from "../../primitives/indexing.ts";
 import type { Instruction, LoopKernel, RoutineKernel } from "../../schedule/plan.ts";
 import { sizeOf, stridesOf } from "../../shape.ts";
+import { isFloat, type DType } from "../../types.ts";
 import { laneFolder } from "./fold.ts";
 import { lowerLoop } from "./loop.ts";
 import { powerAtLeast, shaderFor, type Lowered, type Lowering } from "./lower.ts";
 import { workgroupSize, type Dispatch } from "./shader.ts";
 import { sortRows } from "./sort.ts";
 import { splitPosition } from "./space.ts";
-import { combineExpression, elementType, identityExpression, zeroOf } from "./wgsl.ts";
+import { combineExpression, elementType, fromElement, identityExpression, toElement, zeroOf } from "./wgsl.ts";
 
 type Scatter = Extract<RoutineKernel, { op: "scatter" }>;
 
@@ -38,9 +39,12 @@ export function lowerScatter(kernel: Scatter, lowering: Lowering): Lowered {
 
 const combiner = (kernel: Scatter): "sum" | "max" => (kernel.attrs.op === "max" ? "max" : "sum");
 
+/** Updates are numbers: a bool, which can only be set, stays the 0 or 1 that it is stored as. */
+const numeric = (dtype: DType): Exclude<DType, "bool"> => (dtype === "bool" ? "u32" : dtype);
+
 /** What a place that no update reaches holds. */
 const emptyPlace = ({ attrs, dtype }: Scatter): string =>
-  attrs.op === "max" ? identityExpression("max", dtype) : zeroOf[dtype === "bool" ? "u32" : dtype];
+  attrs.op === "max" ? identityExpression("max", dtype) : zeroOf[numeric(dtype)];
 
 function storeDistinct({ kernel, extents, space, to }: Task, lowering: Lowering): Lowered {
   const { operands, dtype, name } = kernel;
@@ -49,7 +53,7 @@ function storeDistinct({ kernel, extents, space, to }: Task, lowering: Lowering)
   const fill = shaderFor(lowering);
   const size = sizeOf(space);
   const fillMain = `let i = group * ${workgroupSize}u + local;
-if (i < ${fill.uint(size)}) { ${fill.write(to, type)}[i] = ${emptyPlace(kernel)}; }`;
+if (i < ${fill.uint(size)}) { ${fill.write(to, type)}[i] = ${toElement(numeric(dtype), emptyPlace(kernel))}; }`;
   const shader = shaderFor(lowering);
   const points = [extents.batch, extents.before, extents.index, extents.after];
   const count = sizeOf(points);
@@ -112,7 +116,7 @@ function lookThrough({ kernel, extents, space, to }: Task): LoopKernel {
   });
 }
 
-const lowest = (dtype: Scatter["dtype"]): number => (dtype === "f32" ? -Infinity : dtype === "i32" ? -(2 ** 31) : 0);
+const lowest = (dtype: Scatter["dtype"]): number => (isFloat(dtype) ? -Infinity : dtype === "i32" ? -(2 ** 31) : 0);
 
 function loopOf(
   name: string,
@@ -217,11 +221,11 @@ let begin = ${begins}[segment];
 let end = ${begins}[segment + 1u];
 let base = (u32(${b}) * ${shader.uint(extents.before)} + u32(${p})) * length;
 for (var s = ${first}; s < end; s += ${lanes}u) {
-let update = ${shader.read(operands[0].buffer, type)}[${shader.uint(operands[0].view.offset)} + (base + ${place}) * ${shader.uint(extents.after)} + u32(${q})];
+let update = ${fromElement(numeric(dtype), `${shader.read(operands[0].buffer, type)}[${shader.uint(operands[0].view.offset)} + (base + ${place}) * ${shader.uint(extents.after)} + u32(${q})]`)};
 total = ${next};
 }
 }
 ${foldLanes([{ name: "total", dtype }], ([a], [b]) => [combine(a, b)])}
-if (present && lane == 0u) { ${shader.write(to, type)}[i] = total; }`;
+if (present && lane == 0u) { ${shader.write(to, type)}[i] = ${toElement(numeric(dtype), "total")}; }`;
   return shader.finish(name, main, Math.ceil(size / columns));
 }

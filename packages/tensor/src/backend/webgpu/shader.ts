@@ -1,5 +1,6 @@
-import type { DType } from "../../types.ts";
+import { hostArrayFrom, type DType } from "../../types.ts";
 import { libraryFor } from "./library.ts";
+import { heldAs } from "./wgsl.ts";
 
 /** A 32-bit word of a dispatch's parameters: an integer, or a run-time number of the plan in its dtype. */
 export type Word = number | { readonly slot: number; readonly dtype: DType };
@@ -21,6 +22,15 @@ export interface Binding {
   readonly buffer: number;
   readonly write: boolean;
 }
+
+/** A parameter, which is an i32, as a value. */
+function fromWord(word: string, dtype: DType): string {
+  if (dtype === "bool") return `(${word} != 0)`;
+  return dtype === "i32" ? word : `bitcast<${heldAs(dtype)}>(${word})`;
+}
+
+/** How a shader begins that reads or writes f16. */
+export const enableHalf = "enable f16;\n";
 
 /** Invocations of every workgroup but a matrix product's: what any adapter has. */
 export const workgroupSize = 256;
@@ -70,16 +80,14 @@ export class Shader {
   /** A run-time number of the plan. */
   number(slot: number, dtype: DType): string {
     const word = this.#word({ slot, dtype });
-    if (dtype === "bool") return `(${word} != 0)`;
-    return dtype === "i32" ? word : `bitcast<${dtype}>(${word})`;
+    return fromWord(word, dtype);
   }
 
   /** A constant that is data here, since WGSL rejects some as literals. */
   constant(value: number, dtype: DType): string {
-    const cell = dtype === "f32" ? new Float32Array([value]) : new Int32Array([value]);
-    const word = this.#word(new Int32Array(cell.buffer)[0]);
-    if (dtype === "bool") return `(${word} != 0)`;
-    return dtype === "i32" ? word : `bitcast<${dtype}>(${word})`;
+    const cell = hostArrayFrom(heldAs(dtype), hostArrayFrom(dtype, [value]));
+    const word = dtype === "bool" ? value : new Int32Array(cell.buffer)[0];
+    return fromWord(this.#word(word), dtype);
   }
 
   #word(word: Word): string {
@@ -118,7 +126,8 @@ fn main(@builtin(workgroup_id) at: vec3<u32>, @builtin(num_workgroups) grid: vec
 let group = at.x + at.y * grid.x;
 ${main}
 }`;
-    const code = `${enable}@group(0) @binding(0) var<uniform> P: array<vec4<i32>, ${count}>;
+    const half = /\bf16\b/.test(own + bindings.join()) ? enableHalf : "";
+    const code = `${half}${enable}@group(0) @binding(0) var<uniform> P: array<vec4<i32>, ${count}>;
 ${bindings.join("\n")}
 ${libraryFor(own)}
 ${own}

@@ -3,7 +3,7 @@ import { sizeOf } from "../../shape.ts";
 import { shufflesAcross } from "./fold.ts";
 import { powerAtLeast, shaderFor, type Limits, type Lowered, type Lowering } from "./lower.ts";
 import { workgroupSize, type Dispatch, type Shader } from "./shader.ts";
-import { elementType } from "./wgsl.ts";
+import { elementType, orderKey } from "./wgsl.ts";
 
 type Sort = Extract<RoutineKernel, { op: "argsort" | "topK" }>;
 
@@ -126,7 +126,7 @@ let column = position % padded;
 ${inside}
 }`;
   const load = (e: number): string => `place${e} = column;
-if (row < rows && column < length) { key${e} = order_${x.dtype}(${from}[base + row * length + column], ${descending}); }`;
+if (row < rows && column < length) { key${e} = ${orderKey(x.dtype, `${from}[base + row * length + column]`, descending)}; }`;
   const main = `let rows = ${shader.uint(rows)};
 let length = ${shader.uint(length)};
 let padded = ${shader.uint(padded)};
@@ -224,7 +224,7 @@ for (var k = 0u; k < kept; k++) {
 var best = 0xffffffffu;
 var best_place = 0xffffffffu;
 for (var i = 0u; i < length; i++) {
-let next = order_${x.dtype}(${from}[base + i], ${descending});
+let next = ${orderKey(x.dtype, `${from}[base + i]`, descending)};
 let later = k == 0u || next > key || (next == key && i > place);
 if (later && (next < best || (next == best && i < best_place))) { best = next; best_place = i; }
 }

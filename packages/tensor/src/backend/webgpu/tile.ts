@@ -1,6 +1,6 @@
 import type { Operand } from "../../schedule/plan.ts";
-import type { DType } from "../../types.ts";
-import { elementType } from "./wgsl.ts";
+import { isFloat, type DType } from "../../types.ts";
+import { elementType, fromElement, fromElements, valueType } from "./wgsl.ts";
 import type { Shader, SubgroupSizes } from "./shader.ts";
 
 /** How a matrix product is cut: a workgroup makes `rows`×`columns` of the result, an invocation `high`×`wide` of that, `depth` of k at a time. */
@@ -79,9 +79,9 @@ export function panelLines(
   }: { name: string; extent: number; depth: number; first: string; invocations: number },
 ): { load: string; store: string; declare: string } {
   const { dtype, buffer } = panel.operand;
-  const type = elementType[dtype];
+  const type = valueType[dtype];
   const along = loadsAlong(panel);
-  const array = shader.read(buffer, panel.vector ? `vec4<${type}>` : type);
+  const array = shader.read(buffer, panel.vector ? `vec4<${elementType[dtype]}>` : elementType[dtype]);
   shader.declarations.push(`var<workgroup> ${name}: array<vec4<${type}>, ${2 * depth * pitch(extent)}>;`);
   const count = Math.ceil((extent * depth) / 4 / invocations);
   const across = (along ? extent : depth) / 4;
@@ -119,6 +119,7 @@ function fourLines(
   along: boolean,
 ): string {
   const { base, extentLimit, innerLimit, lookup, vector } = panel;
+  const { dtype } = panel.operand;
   const address = (row: string, column: string): string => {
     const rowPart = panel.along === 1 ? row : `${row} * ${shader.int(panel.along)}`;
     const columnPart = panel.inner === 1 ? column : `${column} * ${shader.int(panel.inner)}`;
@@ -133,9 +134,9 @@ function fourLines(
   const inside = lookup ? `chosen >= 0 && chosen < ${lookup.limit}` : "";
   const guarded = (lines: string): string => (lookup ? `${choose}if (${inside}) {\n${lines}\n}` : lines);
   if (vector) {
-    return `${value} = vec4<${elementType[panel.operand.dtype]}>();
+    return `${value} = vec4<${valueType[dtype]}>();
 if (${p} < ${extentLimit} && ${k} < ${innerLimit}) {
-${guarded(`${value} = ${array}[(${at(p, k)}) >> 2u];`)}
+${guarded(`${value} = ${fromElements(dtype, `${array}[(${at(p, k)}) >> 2u]`)};`)}
 }`;
   }
   const [fixed, fixedLimit, moving, movingLimit] = along
@@ -143,9 +144,9 @@ ${guarded(`${value} = ${array}[(${at(p, k)}) >> 2u];`)}
     : [p, extentLimit, k, innerLimit];
   const each = [0, 1, 2, 3].map((c) => {
     const place = along ? at(`(${p} + ${c}u)`, k) : at(p, `(${k} + ${c}u)`);
-    return `if (${moving} + ${c}u < ${movingLimit}) { ${value}[${c}] = ${array}[${place}]; }`;
+    return `if (${moving} + ${c}u < ${movingLimit}) { ${value}[${c}] = ${fromElement(dtype, `${array}[${place}]`)}; }`;
   });
-  return `${value} = vec4<${elementType[panel.operand.dtype]}>();
+  return `${value} = vec4<${valueType[dtype]}>();
 if (${fixed} < ${fixedLimit}) {
 ${guarded(each.join("\n"))}
 }`;
@@ -177,7 +178,7 @@ function stepLines({ rows, columns, high, wide }: Tile, dtype: DType, k: number)
   );
   const product = (i: number, j: number): string => {
     const [x, y, c] = [`a${i >> 2}[${i & 3}]`, `b${j}`, accumulator(i, j)];
-    return dtype === "f32" ? `${c} = fma(vec4(${x}), ${y}, ${c});` : `${c} += ${x} * ${y};`;
+    return isFloat(dtype) ? `${c} = fma(vec4(${x}), ${y}, ${c});` : `${c} += ${x} * ${y};`;
   };
   return [
     "{",

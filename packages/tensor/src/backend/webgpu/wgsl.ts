@@ -1,24 +1,37 @@
 import type { ReduceOp } from "../../primitives/reduce.ts";
 import type { ScalarOp } from "../../scalar.ts";
-import type { DType } from "../../types.ts";
+import { isFloat, type DType } from "../../types.ts";
+
+/** What a value of a dtype is computed as: f16 is a way to store numbers, and what is computed of them is rounded to it. */
+export const heldAs = (dtype: DType): Exclude<DType, "f16"> => (dtype === "f16" ? "f32" : dtype);
 
 /** WGSL's name of the type that holds a value. */
-export const valueType = { f32: "f32", f64: "f64", i32: "i32", u32: "u32", bool: "bool" } satisfies {
+export const valueType = { f16: "f32", f32: "f32", f64: "f64", i32: "i32", u32: "u32", bool: "bool" } satisfies {
   [D in DType]: string;
 };
 
 /** The type of an element in a buffer: WGSL forbids bool in storage, so it is 0 or 1 in a u32. */
-export const elementType = { ...valueType, bool: "u32" } satisfies { [D in DType]: string };
+export const elementType = { ...valueType, f16: "f16", bool: "u32" } satisfies { [D in DType]: string };
 
 /** An element as a value, and a value as an element. */
 export const fromElement = (dtype: DType, element: string): string =>
-  dtype === "bool" ? `(${element} != 0u)` : element;
+  dtype === "bool" ? `(${element} != 0u)` : dtype === "f16" ? `f32(${element})` : element;
 export const toElement = (dtype: DType, value: string): string =>
-  dtype === "bool" ? `select(0u, 1u, ${value})` : value;
+  dtype === "bool" ? `select(0u, 1u, ${value})` : dtype === "f16" ? `f16(${value})` : value;
 
-export const zeroOf = { f32: "0.0", f64: "0.0", i32: "0", u32: "0u", bool: "false" } satisfies { [D in DType]: string };
+/** The same of four numbers at once. */
+export const fromElements = (dtype: DType, elements: string): string =>
+  dtype === "f16" ? `vec4<f32>(${elements})` : elements;
+export const toElements = (dtype: DType, values: string): string => (dtype === "f16" ? `vec4<f16>(${values})` : values);
 
-/** `d` is the dtype of the operands (of the values, for `where`), `to` that of the result. */
+/** A number computed in 32 bits as a value of its dtype. */
+export const rounded = (dtype: DType, value: string): string => (dtype === "f16" ? `round_f16(${value})` : value);
+
+export const zeroOf = { f16: "0.0", f32: "0.0", f64: "0.0", i32: "0", u32: "0u", bool: "false" } satisfies {
+  [D in DType]: string;
+};
+
+/** `d` is what holds the operands (of the values, for `where`), `to` the result. */
 type Emit = (d: DType, to: DType, a: string, b: string, c: string) => string;
 
 const call =
@@ -121,22 +134,56 @@ const wgsl = {
   where: (d, _, a, b, c) => (d === "f32" ? `select_f32(${a}, ${b}, ${c})` : `select(${c}, ${b}, ${a})`),
 } satisfies { [F in ScalarOp]: Emit };
 
-/** An expression for `fn` applied to operands that are names. */
-export const scalarExpression = (fn: ScalarOp, d: DType, to: DType, args: readonly string[]): string =>
-  (wgsl[fn] as Emit)(d, to, args[0], args[1], args[2]);
+/** Results that are as exact as the operands: nothing to round. */
+const exact: ReadonlySet<ScalarOp> = new Set<ScalarOp>([
+  "neg",
+  "abs",
+  "sign",
+  "floor",
+  "ceil",
+  "round",
+  "relu",
+  "minimum",
+  "maximum",
+  "where",
+]);
 
-/** One step of a reduction. */
+/** An expression for `fn` applied to operands that are names. */
+export function scalarExpression(fn: ScalarOp, d: DType, to: DType, args: readonly string[]): string {
+  const value = (wgsl[fn] as Emit)(heldAs(d), heldAs(to), args[0], args[1], args[2]);
+  return exact.has(fn) ? value : rounded(to, value);
+}
+
+/** One step of a reduction, whose total is held and not yet rounded. */
 export function combineExpression(op: ReduceOp, dtype: DType, a: string, b: string): string {
   if (op === "sum") return `(${a} + ${b})`;
   if (op === "prod") return `(${a} * ${b})`;
   return scalarExpression(op === "max" ? "maximum" : "minimum", dtype, dtype, [a, b]);
 }
 
+/** An element as a u32 whose order is that of the elements. */
+export const orderKey = (dtype: DType, element: string, descending: boolean): string =>
+  `order_${heldAs(dtype)}(${fromElement(dtype, element)}, ${descending})`;
+
 /** What a reduction of nothing gives. */
 export function identityExpression(op: ReduceOp, dtype: DType): string {
   if (op === "sum") return zeroOf[dtype];
-  if (op === "prod") return dtype === "f32" ? "1.0" : dtype === "u32" ? "1u" : "1";
-  const lowest = { f32: "-infinity()", f64: "", i32: "(-2147483647 - 1)", u32: "0u", bool: "false" };
-  const highest = { f32: "infinity()", f64: "", i32: "2147483647", u32: "0xffffffffu", bool: "true" };
+  if (op === "prod") return isFloat(dtype) ? "1.0" : dtype === "u32" ? "1u" : "1";
+  const lowest = {
+    f16: "-infinity()",
+    f32: "-infinity()",
+    f64: "",
+    i32: "(-2147483647 - 1)",
+    u32: "0u",
+    bool: "false",
+  };
+  const highest = {
+    f16: "infinity()",
+    f32: "infinity()",
+    f64: "",
+    i32: "2147483647",
+    u32: "0xffffffffu",
+    bool: "true",
+  };
   return op === "max" ? lowest[dtype] : highest[dtype];
 }

@@ -4,6 +4,7 @@
  */
 import type { scalarOps, DTypeRule, ScalarOp } from "../../../scalar.ts";
 import type { DType, FloatDType } from "../../../types.ts";
+import { wasmDType, type WasmDType } from "../dtypes.ts";
 import {
   call,
   f32x4,
@@ -38,10 +39,12 @@ export interface LaneContext {
 export type Lane = (c: LaneContext, a: Vector, b: Vector, d: Vector) => V128;
 
 /** The dtypes a rule lets through. */
-interface Accepted extends Record<DTypeRule, DType> {
-  float: FloatDType;
-  numeric: Exclude<DType, "bool">;
-  classify: FloatDType;
+type WasmFloat = Extract<WasmDType, FloatDType>;
+
+interface Accepted extends Record<DTypeRule, WasmDType> {
+  float: WasmFloat;
+  numeric: Exclude<WasmDType, "bool">;
+  classify: WasmFloat;
   bits: "i32" | "u32" | "bool";
   integer: "i32" | "u32";
 }
@@ -125,7 +128,7 @@ function compare(by: Compare, mask: (a: V128, b: V128) => V128) {
     i32: (_c, a, b) => signed(a, b),
     u32: (_c, a, b) => unsigned(a, b),
     bool: (_c, a, b) => mask(a, b),
-  } satisfies { [D in DType]: Lane };
+  } satisfies { [D in WasmDType]: Lane };
 }
 
 /** One bitwise operation is the same for integers and masks. */
@@ -179,12 +182,12 @@ const casts = {
     u32: (_c, a) => v128.and(a, 1),
     bool: same,
   },
-} satisfies { [From in DType]: { [To in DType]: Lane } };
+} satisfies { [From in WasmDType]: { [To in WasmDType]: Lane } };
 
 const castFrom =
-  (from: DType): Lane =>
+  (from: WasmDType): Lane =>
   (c, a, b, d) =>
-    (casts[from] as { [To in DType]: Lane })[c.to](c, a, b, d);
+    (casts[from] as { [To in WasmDType]: Lane })[wasmDType(c.to)](c, a, b, d);
 
 /** By op and the dtype of its operands (of the values, for `where`). */
 const table = {

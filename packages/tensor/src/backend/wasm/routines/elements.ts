@@ -1,5 +1,6 @@
 import { f32, f32x4, f64, f64x2, i32, i32x4, select, v128, type Expr, type I32, type V128 } from "../assembler.ts";
 import type { DType } from "../../../types.ts";
+import { wasmDType, type WasmDType } from "../dtypes.ts";
 
 /** Arithmetic of one dtype, for code that is the same for all. `T` is the type it is held in. */
 export interface Elements<T extends "i32" | "f32" | "f64" = "i32" | "f32" | "f64"> {
@@ -63,10 +64,10 @@ const elements = {
   i32: signed,
   u32: integers(i32.gt_u, i32x4.max_u),
   bool: signed,
-} satisfies { [D in DType]: Elements<"i32"> | Elements<"f32"> | Elements<"f64"> };
+} satisfies { [D in WasmDType]: Elements<"i32"> | Elements<"f32"> | Elements<"f64"> };
 
 /** The arithmetic of a dtype, its type forgotten: its own values only ever meet each other. */
-export const elementsOf = (dtype: DType): Elements => elements[dtype] as unknown as Elements;
+export const elementsOf = (dtype: DType): Elements => elements[wasmDType(dtype)] as unknown as Elements;
 
 /** Four 32-bit or two 64-bit elements. */
 export const loadVector = (address: I32, offset = 0): V128 => v128.load(address, offset, 4);

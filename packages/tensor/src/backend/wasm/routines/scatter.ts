@@ -1,5 +1,6 @@
 import { gatherExtents, type GatherExtents } from "../../../primitives/indexing.ts";
 import { identityOf } from "../../../primitives/reduce.ts";
+import type { DType } from "../../../types.ts";
 import { i32, memory, select, type I32, type Local } from "../assembler.ts";
 import type { Features } from "../features.ts";
 import type { Launch, Lowered } from "../launch.ts";
@@ -187,8 +188,7 @@ function combineRows(kernel: RoutineOf<"scatter">, e: GatherExtents, how: How, f
   });
 }
 
-const startOf = (op: "add" | "max" | "set", dtype: Elements["type"] | "u32" | "bool"): number =>
-  op === "max" ? identityOf("max", dtype) : 0;
+const startOf = (op: "add" | "max" | "set", dtype: DType): number => (op === "max" ? identityOf("max", dtype) : 0);
 
 /** The positions of a destination's updates. */
 function segment(

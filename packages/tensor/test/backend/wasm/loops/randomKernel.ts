@@ -1,3 +1,4 @@
+import { wasmDType, type WasmDType } from "../../../../src/backend/wasm/dtypes.ts";
 import fc from "fast-check";
 import type { Instruction, LoopKernel, Plan, PlanBuffer, Stage, Store, View } from "../../../../src/schedule/plan.ts";
 import type { ScalarOp } from "../../../../src/scalar.ts";
@@ -35,7 +36,7 @@ const extents = [1, 2, 3, 4, 5, 7, 8, 16, 17, 33, 70];
 
 const words = (list: string): ScalarOp[] => list.split(" ") as ScalarOp[];
 /** Ops that are exact on small integers, so that fused, reordered and vectorised sums must agree to the bit. */
-const ops: { readonly [D in DType]: readonly ScalarOp[] } = {
+const ops: { readonly [D in WasmDType]: readonly ScalarOp[] } = {
   f32: words("add sub minimum maximum neg abs relu sign floor where mod"),
   f64: words("add sub minimum maximum neg abs relu sign ceil where"),
   i32: words("add sub mul mod minimum maximum and or xor shiftLeft shiftRight neg where not"),
@@ -132,7 +133,7 @@ function randomBody(draft: Draft, over: Over, space: Shape): Instruction[] {
   };
   for (let count = between(1, 6); count > 0; count--) {
     const dtype = pick(draft.dtypes);
-    const fn = chance(20) ? "cast" : pick(ops[dtype]);
+    const fn = chance(20) ? "cast" : pick(ops[wasmDType(dtype)]);
     const from = fn === "cast" || comparisons.has(fn) ? pick(draft.dtypes) : dtype;
     const first = value(fn === "where" ? "bool" : from);
     const args =

@@ -1,3 +1,4 @@
+import { wasmDType, type WasmDType } from "../../../../src/backend/wasm/dtypes.ts";
 import { describe, expect, test } from "vitest";
 import { mathImports } from "../../../../src/backend/wasm/math.ts";
 import { scalarDType, scalarOps, scalarRow, type ScalarOp } from "../../../../src/scalar.ts";
@@ -48,7 +49,7 @@ const floats = [
   0.9999999,
   Math.PI,
 ];
-const specials: { readonly [D in DType]: readonly number[] } = {
+const specials: { readonly [D in WasmDType]: readonly number[] } = {
   f32: floats,
   f64: [...floats, 1e-310, 1e308, 0.1, 2 ** 53 + 2, 5e-324],
   i32: [
@@ -80,7 +81,7 @@ function accepts(fn: ScalarOp, dtype: DType): boolean {
 function combinations(fn: ScalarOp, dtype: DType, to: DType | undefined, uniform: boolean) {
   const { arity } = scalarRow(fn);
   const dtypesOf: DType[] = fn === "where" ? ["bool", dtype, dtype] : new Array<DType>(arity).fill(dtype);
-  const outer = dtypesOf.map((d) => specials[d].length);
+  const outer = dtypesOf.map((d) => specials[wasmDType(d)].length);
   const axes = uniform ? outer.map((_, i) => (i + 1) % arity) : outer.map((_, i) => i);
   const shape = axes.map((axis) => outer[axis]);
   const body: Instruction[] = dtypesOf.map((d, operand) => ({
@@ -114,7 +115,7 @@ function combinations(fn: ScalarOp, dtype: DType, to: DType | undefined, uniform
       },
     ],
   };
-  return { plan, leaves: dtypesOf.map((d) => hostArrayFrom(d, specials[d])) };
+  return { plan, leaves: dtypesOf.map((d) => hostArrayFrom(d, specials[wasmDType(d)])) };
 }
 
 /** Distance in floats between two f32. */
