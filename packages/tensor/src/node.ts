@@ -44,7 +44,7 @@ export function makeNode<P extends PrimitiveName>(
   const { shape, dtype } = primitives[op].infer(inputs, attrs as never);
   if (!supports(home, dtype)) {
     throw new DeviceError(
-      `${opName({ op, attrs } as AnyNode)}: ${home} has no ${dtype} (got ${describe({ shape, dtype })}); cast to f32 or use another device`,
+      `${writtenAs({ op, attrs } as AnyNode)}: ${home} has no ${dtype} (got ${describe({ shape, dtype })}); cast to f32 or use another device`,
     );
   }
   const node: Node<P> = {
@@ -59,6 +59,9 @@ export function makeNode<P extends PrimitiveName>(
   };
   return node as unknown as AnyNode;
 }
+
+/** The name of what a user wrote: what has elements of its own was made by something, such as `tensor`. */
+const writtenAs = (node: AnyNode): string => (node.op === "buffer" ? node.attrs.storage.owner.op : opName(node));
 
 /** The name a user knows an operation by. */
 export function opName(node: AnyNode): string {

@@ -189,7 +189,7 @@ const mistakes: readonly Mistake[] = [
   ["gather", DTypeError, "integers (got 0.5", () => f32(3).gather([0.5])],
 
   // What is no dtype, no device, no element, no longer there.
-  ["tensor", DTypeError, 'unknown dtype "f8"; dtypes are f32, f64', () => tensor([1], { dtype: untyped("f16") })],
+  ["tensor", DTypeError, 'unknown dtype "f8"; dtypes are f16, f32, f64', () => tensor([1], { dtype: untyped("f8") })],
   ["full", DTypeError, 'unknown dtype "float32"', () => zeros([1], { dtype: untyped("float32") })],
   ["cast", DTypeError, 'unknown dtype "int"', () => f32(1).cast(untyped("int"))],
   ["tensor", DTypeError, "numbers or booleans, got undefined", () => tensor(untyped(undefined))],

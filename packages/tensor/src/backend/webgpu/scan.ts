@@ -59,7 +59,7 @@ function scanTogether({ name, attrs, operands, shape, dtype, epilogue }: Scan, l
   shader.declarations.push(
     `var<workgroup> totals: array<${valueType[dtype]}, ${2 * workgroupSize}>;`,
     `fn place(i: u32, length: u32) -> u32 { return ${attrs.reverse ? "length - 1u - i" : "i"}; }`,
-    ...runTotals(type, combine),
+    ...runTotals(valueType[dtype], combine),
   );
   const counts = Array.from({ length: each }, (_, c) => c);
   const reads = counts.map(

@@ -126,10 +126,11 @@ fn main(@builtin(workgroup_id) at: vec3<u32>, @builtin(num_workgroups) grid: vec
 let group = at.x + at.y * grid.x;
 ${main}
 }`;
-    const half = /\bf16\b/.test(own + bindings.join()) ? enableHalf : "";
+    const called = libraryFor(own);
+    const half = /\bf16\b/.test(bindings.join() + called + own) ? enableHalf : "";
     const code = `${half}${enable}@group(0) @binding(0) var<uniform> P: array<vec4<i32>, ${count}>;
 ${bindings.join("\n")}
-${libraryFor(own)}
+${called}
 ${own}
 `;
     return { label, code, bindings: this.#bindings, words: this.#words, workgroups };
