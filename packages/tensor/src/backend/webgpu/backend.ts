@@ -165,6 +165,7 @@ class WebgpuBackend implements Backend {
         workgroupBytes: maxComputeWorkgroupStorageSize,
         serial: this.#open.adapter.info.isFallbackAdapter,
         subgroups: this.#open.subgroups,
+        matrices: this.#open.matrices,
         alignment: minUniformBufferOffsetAlignment,
       });
       if (!this.dtypes.includes("f16") && program.dispatches.some(({ code }) => code.startsWith(enableHalf)))

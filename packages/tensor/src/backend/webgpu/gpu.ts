@@ -1,4 +1,5 @@
 import { DeviceError } from "../../errors.ts";
+import type { MatrixShape } from "./matrices.ts";
 import type { SubgroupSizes } from "./shader.ts";
 
 /** Usage flags, whose values the standard fixes: Node has no globals for them. */
@@ -24,7 +25,10 @@ let openDevices = 0;
  * Our kernels write workgroup memory before they read it. To have it cleared costs time on every dispatch, and on a software
  * adapter makes compiling fifty times slower. Timestamps are for profiles; nobody is spied on here.
  */
-const nodeFlags = ["enable-dawn-features=disable_workgroup_init", "disable-dawn-features=timestamp_quantization"];
+const nodeFlags = [
+  "enable-dawn-features=disable_workgroup_init,allow_unsafe_apis",
+  "disable-dawn-features=timestamp_quantization",
+];
 
 async function gpu(): Promise<GPU> {
   const own = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
@@ -46,6 +50,8 @@ export interface OpenDevice {
   readonly adapter: GPUAdapter;
   /** Undefined where kernels do not use subgroups. */
   readonly subgroups?: SubgroupSizes;
+  /** Undefined where subgroups cannot multiply matrices of f16. */
+  readonly matrices?: MatrixShape;
   /** Names of the adapters that were there and not chosen. */
   readonly others: readonly string[];
   /** Ends the device. */
@@ -72,7 +78,7 @@ export async function openDevice(): Promise<OpenDevice> {
   const others = new Set(await otherAdapters(api));
   others.delete(adapterName(adapter));
   const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]));
-  const optional = ["timestamp-query", "shader-f16", "subgroups", sizeControl] as GPUFeatureName[];
+  const optional = ["timestamp-query", "shader-f16", "subgroups", sizeControl, matrixFeature] as GPUFeatureName[];
   const requiredFeatures = optional.filter((feature) => adapter.features.has(feature));
   const device = await adapter.requestDevice({ label: "switchyard", requiredLimits, requiredFeatures });
   openDevices++;
@@ -83,7 +89,9 @@ export async function openDevice(): Promise<OpenDevice> {
     device.destroy();
     if (--openDevices === 0) nodeGpu = undefined;
   };
-  return { device, adapter, subgroups: subgroupSizes(api, adapter), others: [...others], close };
+  const subgroups = subgroupSizes(api, adapter);
+  const matrices = subgroups && matrixShape(adapter);
+  return { device, adapter, subgroups, matrices, others: [...others], close };
 }
 
 /** Too new for the types of WebGPU. */
@@ -97,6 +105,25 @@ function subgroupSizes(api: GPU, { features, info }: GPUAdapter): SubgroupSizes 
     most: info.subgroupMaxSize,
     control: features.has(sizeControl as GPUFeatureName),
   };
+}
+
+/** Dawn's own; only where `allow_unsafe_apis` is set. */
+const matrixFeature = "chromium-experimental-subgroup-matrix";
+
+/** The first of the shapes that the adapter names, the one that it prefers, if any are of f16 and add up in f32. */
+function matrixShape({ features, info }: GPUAdapter): MatrixShape | undefined {
+  if (!features.has(matrixFeature as GPUFeatureName)) return undefined;
+  const { subgroupMatrixConfigs = [] } = info as { subgroupMatrixConfigs?: readonly SubgroupMatrixConfig[] };
+  const config = [...subgroupMatrixConfigs].find((c) => c.componentType === "f16" && c.resultComponentType === "f32");
+  return config && { m: config.M, n: config.N, k: config.K };
+}
+
+interface SubgroupMatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
 }
 
 /**
@@ -121,6 +148,7 @@ export function describeAdapter({
   adapter,
   device,
   subgroups,
+  matrices,
   others,
 }: OpenDevice): Readonly<Record<string, string | number | boolean>> {
   const { limits } = device;
@@ -132,6 +160,7 @@ export function describeAdapter({
         ? subgroups.least
         : `${subgroups.least} to ${subgroups.most}`
       : "not used",
+    ...(matrices && { subgroupMatrices: `f16 ${matrices.m}x${matrices.n}x${matrices.k}` }),
     ...(others.length > 0 && { otherAdapters: others.join("; ") }),
     maxBufferSize: limits.maxBufferSize,
     maxBindingSize: limits.maxStorageBufferBindingSize,

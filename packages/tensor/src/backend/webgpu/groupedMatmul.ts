@@ -29,7 +29,7 @@ function lowerRows(kernel: GroupedMatmul, lowering: Lowering): Dispatch {
   const [lhs, rhs] = kernel.operands;
   const [m, n] = kernel.shape;
   const [groups, k] = rhs.shape;
-  const tile = chooseTile(1, m, n, lowering);
+  const tile = chooseTile(lhs.dtype, 1, m, n, lowering);
   const shader = shaderFor(lowering);
   declareOffsets(shader, kernel, m);
   const across = Math.ceil(n / tile.columns);
@@ -74,7 +74,7 @@ function lowerContract(kernel: GroupedMatmul, lowering: Lowering): Dispatch {
   const [lhs, rhs] = kernel.operands;
   const [groups, height, width] = kernel.shape;
   const rows = rhs.shape[0];
-  const tile = chooseTile(groups, height, width, lowering);
+  const tile = chooseTile(lhs.dtype, groups, height, width, lowering);
   const shader = shaderFor(lowering);
   declareOffsets(shader, kernel, rows);
   const [down, across] = [Math.ceil(height / tile.rows), Math.ceil(width / tile.columns)];

@@ -1,3 +1,4 @@
+import type { MatrixShape } from "./matrices.ts";
 import type { Dispatch } from "./shader.ts";
 import { Shader, type SubgroupSizes } from "./shader.ts";
 
@@ -11,6 +12,8 @@ export interface Limits {
   readonly serial: boolean;
   /** The sizes that subgroups come in, where kernels may use them. */
   readonly subgroups?: SubgroupSizes;
+  /** What subgroups can multiply, where they can. */
+  readonly matrices?: MatrixShape;
 }
 
 /** Invocations of a workgroup on a serial adapter, which meet at no barrier: few, so that there are workgroups for all its threads. */

@@ -1,7 +1,9 @@
 import type { LoopKernel, Operand, RoutineKernel, View } from "../../schedule/plan.ts";
 import { sizeOf, stridesOf } from "../../shape.ts";
+import type { DType } from "../../types.ts";
 import { lowerLoop } from "./loop.ts";
 import { shaderFor, type Lowered, type Lowering } from "./lower.ts";
+import { matrixTile } from "./matrices.ts";
 import { loadsVectors, productDispatch, type Finish } from "./product.ts";
 import type { Dispatch, Shader } from "./shader.ts";
 import { addressOf, mergeShape, mergeView, runsOf, splitPosition, viewsOf } from "./space.ts";
@@ -14,8 +16,10 @@ type Matmul = Extract<RoutineKernel, { op: "matmul" }>;
 const manyTiles = 128;
 
 /** The largest tile that still makes enough workgroups. */
-export function chooseTile(batch: number, m: number, n: number, lowering: Lowering): Tile {
+export function chooseTile(dtype: DType, batch: number, m: number, n: number, lowering: Lowering): Tile {
   if (lowering.limits.serial) return serialTile(lowering.limits.subgroups);
+  const matrices = matrixTile(dtype, lowering.limits);
+  if (matrices && m > 16) return matrices;
   const fitting = tiles.filter((tile) => workgroupBytes(tile) <= lowering.limits.workgroupBytes);
   const few = fitting.filter((tile) => m > 16 || tile.rows === 16);
   const count = (tile: Tile): number => batch * Math.ceil(m / tile.rows) * Math.ceil(n / tile.columns);
@@ -29,7 +33,7 @@ export function lowerMatmul(kernel: Matmul, lowering: Lowering): Lowered {
   const [m, n] = shape.slice(-2);
   const k = kernel.operands[0].shape.at(-1)!;
   const batch = sizeOf(shape.slice(0, -2));
-  const tile = chooseTile(batch, m, n, lowering);
+  const tile = chooseTile(kernel.operands[0].dtype, batch, m, n, lowering);
   const pieces = piecesOf(batch * Math.ceil(m / tile.rows) * Math.ceil(n / tile.columns), k);
   if (pieces === 1) return [matmulDispatch(kernel, tile, { pieces, size: k }, lowering)];
   return splitInner(kernel, tile, { pieces, size: Math.ceil(k / pieces / 16) * 16 }, lowering);

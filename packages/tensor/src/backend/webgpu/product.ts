@@ -2,6 +2,7 @@ import type { RoutineKernel, View } from "../../schedule/plan.ts";
 import type { Shape } from "../../types.ts";
 import { directLines } from "./direct.ts";
 import { bodyLines, storeLines } from "./body.ts";
+import { matrixLines } from "./matrices.ts";
 import { addressOf, mergeBody, mergeView } from "./space.ts";
 import type { Dispatch, Shader, SubgroupSizes } from "./shader.ts";
 import {
@@ -27,7 +28,7 @@ type Epilogue = RoutineKernel["epilogue"];
 export interface Product {
   readonly label: string;
   readonly tile: Tile;
-  /** Where the tile is made by quads. */
+  /** Where the tile is made by quads or by matrices. */
   readonly subgroups: SubgroupSizes | undefined;
   readonly prologue: readonly string[];
   readonly lhs: Panel;
@@ -55,7 +56,7 @@ export function productDispatch(
       " ",
     ),
   );
-  if (tile.direct === "quad") shader.useSubgroups(subgroups!);
+  if (tile.direct === "quad" || tile.matrices) shader.useSubgroups(subgroups!);
   const across = tile.columns / tile.wide;
   const main = `${prologue.join("\n")}
 let down = local / ${across}u;
@@ -70,16 +71,29 @@ ${finishLines(shader, tile, finish)}`;
 function sharedLines(shader: Shader, tile: Tile, lhs: Panel, rhs: Panel): string {
   const { depth } = tile;
   const invocations = invocationsOf(tile);
-  const left = panelLines(shader, lhs, { name: "lhs_panel", extent: tile.rows, depth, first: "row0", invocations });
+  const scalars = tile.matrices !== undefined;
+  const { before, multiply, after } = tile.matrices
+    ? matrixLines(shader, tile, tile.matrices)
+    : { before: "", multiply: multiplyLines(tile, lhs.operand.dtype), after: "" };
+  const left = panelLines(shader, lhs, {
+    name: "lhs_panel",
+    extent: tile.rows,
+    depth,
+    first: "row0",
+    invocations,
+    scalars,
+  });
   const right = panelLines(shader, rhs, {
     name: "rhs_panel",
     extent: tile.columns,
     depth,
     first: "column0",
     invocations,
+    scalars,
   });
   return `${left.declare}
 ${right.declare}
+${before}
 var half = 0u;
 var k = k_first;
 let steps = (max(k_limit, k_first) - k_first + ${depth - 1}u) / ${depth}u;
@@ -87,14 +101,15 @@ for (var turn = 0u; turn <= steps; turn++) {
 ${left.load}
 ${right.load}
 if (turn > 0u) {
-${multiplyLines(tile, lhs.operand.dtype)}
+${multiply}
 half = 1u - half;
 }
 ${left.store}
 ${right.store}
 workgroupBarrier();
 k += ${depth}u;
-}`;
+}
+${after}`;
 }
 
 function finishLines(shader: Shader, tile: Tile, { shape, epilogue, runs, leading }: Finish): string {

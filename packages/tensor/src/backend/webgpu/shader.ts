@@ -128,7 +128,8 @@ ${main}
 }`;
     const called = libraryFor(own);
     const half = /\bf16\b/.test(bindings.join() + called + own) ? enableHalf : "";
-    const code = `${half}${enable}@group(0) @binding(0) var<uniform> P: array<vec4<i32>, ${count}>;
+    const matrices = own.includes("subgroup_matrix_") ? "enable chromium_experimental_subgroup_matrix;\n" : "";
+    const code = `${half}${enable}${matrices}@group(0) @binding(0) var<uniform> P: array<vec4<i32>, ${count}>;
 ${bindings.join("\n")}
 ${called}
 ${own}

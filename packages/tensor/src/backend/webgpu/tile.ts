@@ -1,6 +1,7 @@
 import type { Operand } from "../../schedule/plan.ts";
 import { isFloat, type DType } from "../../types.ts";
-import { elementType, fromElement, fromElements, valueType } from "./wgsl.ts";
+import type { Matrices } from "./matrices.ts";
+import { elementType, fromElement, fromElements, toElement, valueType } from "./wgsl.ts";
 import type { Shader, SubgroupSizes } from "./shader.ts";
 
 /** How a matrix product is cut: a workgroup makes `rows`×`columns` of the result, an invocation `high`×`wide` of that, `depth` of k at a time. */
@@ -17,12 +18,17 @@ export interface Tile {
    * and passes it round.
    */
   readonly direct?: "alone" | "quad";
+  /** Set if subgroups multiply. */
+  readonly matrices?: Matrices;
 }
 
 export const invocationsOf = ({ rows, columns, high, wide }: Tile): number => (rows / high) * (columns / wide);
 
 /** Words to a row of a panel in workgroup memory, in vec4s; one more than needed spares bank conflicts. */
 const pitch = (extent: number): number => extent / 4 + 1;
+
+/** The same in scalars, which is what subgroups load matrices from. */
+export const scalarPitch = (extent: number): number => extent + 8;
 
 /** Both panels, twice: one is filled while the other is read. */
 export const workgroupBytes = ({ rows, columns, depth }: Tile): number =>
@@ -76,13 +82,18 @@ export function panelLines(
     depth,
     first,
     invocations,
-  }: { name: string; extent: number; depth: number; first: string; invocations: number },
+    scalars,
+  }: { name: string; extent: number; depth: number; first: string; invocations: number; scalars: boolean },
 ): { load: string; store: string; declare: string } {
   const { dtype, buffer } = panel.operand;
   const type = valueType[dtype];
   const along = loadsAlong(panel);
   const array = shader.read(buffer, panel.vector ? `vec4<${elementType[dtype]}>` : elementType[dtype]);
-  shader.declarations.push(`var<workgroup> ${name}: array<vec4<${type}>, ${2 * depth * pitch(extent)}>;`);
+  shader.declarations.push(
+    scalars
+      ? `var<workgroup> ${name}: array<${elementType[dtype]}, ${2 * depth * scalarPitch(extent)}>;`
+      : `var<workgroup> ${name}: array<vec4<${type}>, ${2 * depth * pitch(extent)}>;`,
+  );
   const count = Math.ceil((extent * depth) / 4 / invocations);
   const across = (along ? extent : depth) / 4;
   const declare: string[] = [];
@@ -98,6 +109,13 @@ export function panelLines(
     );
     load.push(fourLines(shader, panel, array, value, `(${first} + ${p})`, `(k + ${q})`, along));
     const guard = (extent * depth) / 4 < (i + 1) * invocations ? `if (${slot} < ${(extent * depth) / 4}u) ` : "";
+    if (scalars) {
+      const at = `half * ${depth * scalarPitch(extent)}u + ${q} * ${scalarPitch(extent)}u + ${p}`;
+      const element = (c: number): string =>
+        `${name}[${at} + ${along ? c : c * scalarPitch(extent)}u] = ${toElement(dtype, `${value}[${c}]`)};`;
+      store.push(`${guard}{ ${[0, 1, 2, 3].map(element).join(" ")} }`);
+      continue;
+    }
     const row = `half * ${depth * pitch(extent)}u + ${q} * ${pitch(extent)}u + ${p} / 4u`;
     store.push(
       along

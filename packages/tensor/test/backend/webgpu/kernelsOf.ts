@@ -28,7 +28,7 @@ const requestAdapter = GPU.prototype.requestAdapter;
 GPU.prototype.requestAdapter = async function (this: GPU, options?: GPURequestAdapterOptions) {
   const adapter = await requestAdapter.call(this, options);
   if (adapter && kernels.endsWith("without subgroups")) {
-    const features = new Set([...adapter.features].filter((feature) => !feature.startsWith("subgroup")));
+    const features = new Set([...adapter.features].filter((feature) => !feature.includes("subgroup")));
     Object.defineProperty(adapter, "features", { value: features });
   }
   return adapter;

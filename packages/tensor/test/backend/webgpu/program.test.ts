@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { makeProgram, type Program } from "../../../src/backend/webgpu/program.ts";
+import { makeProgram, type Constraints, type Program } from "../../../src/backend/webgpu/program.ts";
 import type { SubgroupSizes } from "../../../src/backend/webgpu/shader.ts";
 import { softmax, tensor, type Tensor } from "../../../src/index.ts";
 import { createScheduler } from "../../../src/schedule/schedule.ts";
@@ -17,7 +17,7 @@ function programWith(options: { readonly maxBuffers?: number }, roots: readonly 
 
 const at = (...shape: number[]): Tensor =>
   tensor(new Float32Array(shape.reduce((a, b) => a * b, 1)), { shape, device: "cpu" });
-const codes = (program: Program): string[] => program.dispatches.map(({ code }) => code);
+const codes = (program: Pick<Program, "dispatches">): string[] => program.dispatches.map(({ code }) => code);
 
 test("on a serial adapter no kernel of rows or products meets at a barrier", () => {
   const x = at(70, 90);
@@ -69,6 +69,24 @@ test("a kernel asks for its subgroups' size only where there is but one", () => 
     { least: 8, most: 32, control: true },
   ])
     expect(codeWith(sizes)).not.toContain("@subgroup_size(");
+});
+
+test("subgroups multiply matrices of f16 whose sizes divide a tile, and nothing else", () => {
+  const subgroups = { least: 32, most: 32, control: true };
+  const matrices = { m: 16, n: 16, k: 16 };
+  const multiply = (x: Tensor, more: Partial<Constraints>): boolean => {
+    const { plan } = createScheduler()({ roots: [x.matmul(x).node], donated: new Set() });
+    const { dispatches } = makeProgram(plan, { ...constraints, subgroups, matrices, ...more });
+    return codes({ dispatches }).some((code) => code.includes("subgroup_matrix_result<f32, 16, 16>"));
+  };
+  const half = at(80, 80).cast("f16");
+  expect(multiply(half, {})).toBe(true);
+  expect(multiply(at(80, 80), {})).toBe(false);
+  expect(multiply(at(9, 9).cast("f16"), {})).toBe(false);
+  expect(multiply(half, { matrices: { m: 16, n: 16, k: 24 } })).toBe(false);
+  expect(multiply(half, { subgroups: { ...subgroups, least: 16 } })).toBe(false);
+  expect(multiply(half, { workgroupBytes: 16_384 })).toBe(false);
+  expect(multiply(half, { serial: true })).toBe(false);
 });
 
 test("another shape of the same graph needs no other code", () => {
