@@ -90,7 +90,7 @@ export async function openDevice(): Promise<OpenDevice> {
     if (--openDevices === 0) nodeGpu = undefined;
   };
   const subgroups = subgroupSizes(api, adapter);
-  const matrices = subgroups && matrixShape(adapter);
+  const matrices = subgroups && matrixShape(adapter, subgroups);
   return { device, adapter, subgroups, matrices, others: [...others], close };
 }
 
@@ -110,9 +110,12 @@ function subgroupSizes(api: GPU, { features, info }: GPUAdapter): SubgroupSizes 
 /** Dawn's own; only where `allow_unsafe_apis` is set. */
 const matrixFeature = "chromium-experimental-subgroup-matrix";
 
-/** The first of the shapes that the adapter names, the one that it prefers, if any are of f16 and add up in f32. */
-function matrixShape({ features, info }: GPUAdapter): MatrixShape | undefined {
-  if (!features.has(matrixFeature as GPUFeatureName)) return undefined;
+/**
+ * The first of the shapes that the adapter names, the one that it prefers, of those that are of f16 and add up in f32. None where kernels would
+ * not use it: on software, and where subgroups are of several sizes.
+ */
+function matrixShape({ features, info }: GPUAdapter, { least, most }: SubgroupSizes): MatrixShape | undefined {
+  if (!features.has(matrixFeature as GPUFeatureName) || info.isFallbackAdapter || least !== most) return undefined;
   const { subgroupMatrixConfigs = [] } = info as { subgroupMatrixConfigs?: readonly SubgroupMatrixConfig[] };
   const config = [...subgroupMatrixConfigs].find((c) => c.componentType === "f16" && c.resultComponentType === "f32");
   return config && { m: config.M, n: config.N, k: config.K };
