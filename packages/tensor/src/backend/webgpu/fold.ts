@@ -123,11 +123,11 @@ function combinePairs(values: readonly (readonly string[])[], combine: Combine):
 }
 
 /** A value as a word, and back. */
-function pack(dtype: DType, value: string): string {
+export function pack(dtype: DType, value: string): string {
   const held = heldAs(dtype);
   return held === "f32" || held === "i32" ? `bitcast<u32>(${value})` : toElement(held, value);
 }
-function unpack(dtype: DType, word: string): string {
+export function unpack(dtype: DType, word: string): string {
   const held = heldAs(dtype);
   return held === "f32" || held === "i32" ? `bitcast<${held}>(${word})` : fromElement(held, word);
 }

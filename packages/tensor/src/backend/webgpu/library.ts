@@ -14,22 +14,14 @@ const library: Readonly<Record<string, string>> = {
 }`,
   is_nan: `fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }`,
   is_finite: `fn is_finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) < 0x7f800000u; }`,
-  ordered: `fn ordered(a: f32, b: f32) -> bool { return !is_nan(a) && !is_nan(b); }`,
+  ordered: `fn ordered(a: f32, b: f32) -> bool { return !is_nan(a) & !is_nan(b); }`,
   infinity: `fn infinity() -> f32 { var bits = 0x7f800000u; return bitcast<f32>(bits); }`,
   not_a_number: `fn not_a_number() -> f32 { var bits = 0x7fc00000u; return bitcast<f32>(bits); }`,
   select_f32: `fn select_f32(condition: bool, a: f32, b: f32) -> f32 {
   return bitcast<f32>(select(bitcast<u32>(b), bitcast<u32>(a), condition));
 }`,
-  max_f32: `fn max_f32(a: f32, b: f32) -> f32 {
-  if (is_nan(a)) { return a; }
-  if (is_nan(b)) { return b; }
-  return select(b, a, a > b);
-}`,
-  min_f32: `fn min_f32(a: f32, b: f32) -> f32 {
-  if (is_nan(a)) { return a; }
-  if (is_nan(b)) { return b; }
-  return select(b, a, a < b);
-}`,
+  max_f32: `fn max_f32(a: f32, b: f32) -> f32 { return select_f32(is_nan(a) | (!is_nan(b) & (a > b)), a, b); }`,
+  min_f32: `fn min_f32(a: f32, b: f32) -> f32 { return select_f32(is_nan(a) | (!is_nan(b) & (a < b)), a, b); }`,
   sign_f32: `fn sign_f32(x: f32) -> f32 {
   if (is_nan(x)) { return x; }
   return select(select(x, -1.0, x < 0.0), 1.0, x > 0.0);
@@ -68,13 +60,17 @@ const library: Readonly<Record<string, string>> = {
   exp_rest: `fn exp_rest(r: f32) -> f32 {
   return fma(r, fma(r, fma(r, fma(r, fma(r, 0.000199004309, 0.00139345345), 0.00833329745), 0.0416664556), 0.166666672), 0.5);
 }`,
+  // 2^n for whole n in -126..127: the sum's last bits are n + 127. A program on the CPU shifts each lane by itself, but multiplies four at once.
+  power_of_two: `fn power_of_two(n: f32) -> f32 { return bitcast<f32>(bitcast<i32>(n + 12583039.0) * 8388608); }`,
   // exp(x)·exp(extra) for a small correction; the reduction x - n·ln 2 has no rounding in its first step. Beyond the bounds the
   // result overflows or vanishes by itself: no branches.
   exp_parts: `fn exp_parts(x: f32, extra: f32) -> f32 {
   let bounded = clamp(x, -105.0, 90.0);
-  let n = round(bounded * 1.44269504);
+  let n = floor(fma(bounded, 1.44269504, 0.5));
   let r = fma(n, 2.12194440e-4, reduce(bounded, n, 0.693359375)) + extra;
-  return select_f32(is_nan(x), x, scale(1.0 + fma(r * r, exp_rest(r), r), i32(n)));
+  let half = floor(n * 0.5);
+  let value = 1.0 + fma(r * r, exp_rest(r), r);
+  return select_f32(is_nan(x), x, value * power_of_two(half) * power_of_two(n - half));
 }`,
   exp_f32: `fn exp_f32(x: f32) -> f32 { return exp_parts(x, 0.0); }`,
   expm1_f32: `fn expm1_f32(x: f32) -> f32 {

@@ -28,7 +28,7 @@ export interface Lowering {
   readonly limits: Limits;
 }
 
-export const shaderFor = (lowering: Lowering): Shader => new Shader(lowering.canonical);
+export const shaderFor = ({ canonical, limits }: Lowering): Shader => new Shader(canonical, limits);
 
 /** What a kernel of the plan becomes: dispatches in order, each seeing what those before it wrote. */
 export type Lowered = readonly Dispatch[];

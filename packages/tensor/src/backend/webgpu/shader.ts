@@ -49,13 +49,15 @@ export interface SubgroupSizes {
  */
 export class Shader {
   readonly #canonical: (buffer: number) => number;
+  readonly #serial: boolean;
   readonly #bindings: { buffer: number; type: string; write: boolean }[] = [];
   readonly #words: Word[] = [];
   readonly declarations: string[] = [];
   #subgroups: SubgroupSizes | undefined;
 
-  constructor(canonical: (buffer: number) => number) {
+  constructor(canonical: (buffer: number) => number, { serial }: { readonly serial: boolean }) {
     this.#canonical = canonical;
+    this.#serial = serial;
   }
 
   /**
@@ -124,7 +126,7 @@ export class Shader {
 @compute @workgroup_size(${size})${attribute}
 fn main(@builtin(workgroup_id) at: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>, ${builtins}) {${local}
 let group = at.x + at.y * grid.x;
-${main}
+${this.#serial ? withParametersRead(main) : main}
 }`;
     const called = libraryFor(own);
     const half = /\bf16\b/.test(bindings.join() + called + own) ? enableHalf : "";
@@ -136,6 +138,17 @@ ${own}
 `;
     return { label, code, bindings: this.#bindings, words: this.#words, workgroups };
   }
+}
+
+/** Reads each parameter once. Elsewhere a compiler takes them out of loops by itself. */
+function withParametersRead(main: string): string {
+  const names = new Set<string>();
+  const rest = main.replace(/\bP\[(\d+)\]\.([xyzw])/g, (_, at: string, part: string) => {
+    names.add(`P${at}${part}`);
+    return `P${at}${part}`;
+  });
+  const reads = [...names].map((name) => `let ${name} = P[${name.slice(1, -1)}].${name.at(-1)!};`);
+  return `${reads.join("\n")}\n${rest}`;
 }
 
 /** How an entry point knows its invocations. */

@@ -46,7 +46,7 @@ const infix =
 const compare =
   (operator: string): Emit =>
   (d, _, a, b) => {
-    if (d === "f32") return `(${a} ${operator} ${b} && ordered(${a}, ${b}))`;
+    if (d === "f32") return `((${a} ${operator} ${b}) & ordered(${a}, ${b}))`;
     return d === "bool" ? `(u32(${a}) ${operator} u32(${b}))` : `(${a} ${operator} ${b})`;
   };
 const extreme =

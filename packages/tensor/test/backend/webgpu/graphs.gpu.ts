@@ -11,6 +11,7 @@ import {
   type TypedArray,
 } from "../../../src/index.ts";
 import { build, steps } from "../../schedule/randomGraph.ts";
+import { kernelsOf } from "./kernelsOf.ts";
 
 const numRuns = process.env.SWITCHYARD_DEEP ? 1000 : process.env.SWITCHYARD_GPU_SUBSET ? 25 : 200;
 
@@ -50,19 +51,24 @@ test("a donated parameter is updated in place, step after step, and memory stays
   expect(new Set(bytes.slice(2)).size).toBe(1);
 });
 
-test("random graphs compute what the reference computes, and the same bits twice", async () => {
-  await fc.assert(
-    fc.asyncProperty(steps(20), fc.nat(1000), fc.nat(3), async (program, seed, more) => {
-      const wanted = await results(program, seed, more, "cpu");
-      const got = await results(program, seed, more, "webgpu");
-      got.forEach((g, i) =>
-        expect(close(g, wanted[i]), `root ${i}: ${g.join()} is not ${wanted[i].join()}`).toBe(true),
-      );
-      expect(await results(program, seed, more, "webgpu")).toEqual(got);
-    }),
-    { numRuns },
-  );
-});
+test.each(["software", "hardware"] as const)(
+  "random graphs compute what the reference computes by the kernels for %s, and the same bits twice",
+  async (adapter) => {
+    await shutdown();
+    kernelsOf(adapter);
+    await fc.assert(
+      fc.asyncProperty(steps(20), fc.nat(1000), fc.nat(3), async (program, seed, more) => {
+        const wanted = await results(program, seed, more, "cpu");
+        const got = await results(program, seed, more, "webgpu");
+        got.forEach((g, i) =>
+          expect(close(g, wanted[i]), `root ${i}: ${g.join()} is not ${wanted[i].join()}`).toBe(true),
+        );
+        expect(await results(program, seed, more, "webgpu")).toEqual(got);
+      }),
+      { numRuns },
+    );
+  },
+);
 
 test("a profile names the kernels that ran, with the time of each and the work it did", async () => {
   const x = await realize(tensor(new Float32Array(128 * 128).fill(0.5), { shape: [128, 128], device: "webgpu" }));

@@ -99,6 +99,16 @@ export const largeCases: readonly LargeCase[] = [
   ),
   one("softmax of long rows", 1e-6, (d) => softmax(at(d, 1, 40, 5000).mul(8), -1)),
   one("softmax of many short rows", 1e-6, (d) => softmax(at(d, 1, 3000, 9).mul(8), -1)),
+  one("a gradient of softmax", 1e-6, (d) => {
+    const y = softmax(at(d, 1, 70, 901).mul(8), -1);
+    const ct = at(d, 2, 70, 901);
+    return y.mul(ct.sub(y.mul(ct).sum(-1, { keepDims: true })));
+  }),
+  one("rows that need two dear values again", 1e-5, (d) => {
+    const x = at(d, 1, 130, 333);
+    const [a, b] = [x.exp(), x.tanh()];
+    return a.div(a.sum(-1, { keepDims: true })).mul(b.sub(b.mean(-1, { keepDims: true })));
+  }),
   one("the sum of everything", 1e-6, (d) => at(d, 1, 300_000).square().sum()),
   one("sums of columns", 1e-6, (d) => at(d, 1, 3000, 70).sum(0)),
   one("sums of few long columns", 1e-6, (d) => at(d, 1, 60_000, 3).square().sum(0)),

@@ -31,6 +31,22 @@ test("on a serial adapter no kernel of rows or products meets at a barrier", () 
   }
 });
 
+test("on a serial adapter a kernel of rows computes a dear value once, elsewhere once a walk, and walks a row as often as it must", () => {
+  const x = at(70, 90);
+  const y = softmax(x, -1);
+  const { plan } = createScheduler()({
+    roots: [y, y.mul(x.sub(y.mul(x).sum(-1, { keepDims: true })))].map(({ node }) => node),
+    donated: new Set(),
+  });
+  expect(plan.kernels).toHaveLength(1);
+  const counts = (serial: boolean): number[] => {
+    const [{ code }] = makeProgram(plan, { ...constraints, serial }).dispatches;
+    return [/= exp_f32\(/g, /for \(var r = /g].map((pattern) => code.match(pattern)!.length);
+  };
+  expect(counts(true)).toEqual([1, 4]);
+  expect(counts(false)).toEqual([3, 4]);
+});
+
 test("on a serial adapter quads pass rows of a product round where subgroups are of a few quads", () => {
   const graph = at(70, 90).matmul(at(90, 40)).add(1);
   const { plan } = createScheduler()({ roots: [graph.node], donated: new Set() });

@@ -1,11 +1,12 @@
 /** From a kernel to a nest, the words it is given, and its tiles. */
 import type { LoopKernel } from "../../../schedule/plan.ts";
+import { findReuse, noReuse } from "../../../schedule/reuse.ts";
 import { sizeOf } from "../../../shape.ts";
 import { scratchBytes, type Word } from "../launch.ts";
 import { accessTable, wordList } from "./accesses.ts";
 import type { Nest } from "./nest.ts";
 import { costOfVector, orient } from "./orient.ts";
-import { findReuse, noReuse } from "./reuse.ts";
+import { costOf } from "./scalarOps.ts";
 import { spaceOf } from "./space.ts";
 import { buildStages } from "./stages.ts";
 import { isTransposed, tile } from "./tiles.ts";
@@ -63,7 +64,7 @@ export function build(kernel: LoopKernel, cutTo?: number): Built {
       : ({ of: lanes === "row" && lineExtents.length === 0 ? "lanes" : "lines", length: words.int(cutTo) } as const);
 
   const rowBytes = 4 * lineCount * (lanes === "row" ? lanesExtent : 4 * unroll);
-  const wanted = width === 4 && cut === undefined ? findReuse(kernel) : noReuse(kernel);
+  const wanted = width === 4 && cut === undefined ? findReuse(kernel, costOf) : noReuse(kernel);
   const reuse = wanted.rows * (rowBytes + 16) <= scratchBytes ? wanted : noReuse(kernel);
   const cache =
     reuse.rows === 0 ? undefined : { rows: reuse.rows, bytes: words.int(Math.ceil(rowBytes / 16) * 16 + 16) };

@@ -12,7 +12,7 @@ import { importMath, startEmission, windowCursors } from "./emit.ts";
 import { textOf } from "./lower.ts";
 import type { Nest } from "./nest.ts";
 import { costOfVector } from "./orient.ts";
-import { noReuse } from "./reuse.ts";
+import { noReuse } from "../../../schedule/reuse.ts";
 import type { Space } from "./space.ts";
 import { buildStages } from "./stages.ts";
 import { walkLanes } from "./walk.ts";

@@ -4,7 +4,7 @@ import type { Instruction, LoopKernel, Stage, Store, Value } from "../../../sche
 import { deviceBytes } from "../../../types.ts";
 import type { AccessTable, Words } from "./accesses.ts";
 import type { NestStage, Step } from "./nest.ts";
-import { operandsOf, type Reuse } from "./reuse.ts";
+import { operandsOf, type Reuse } from "../../../schedule/reuse.ts";
 
 interface Builder {
   readonly views: AccessTable;

@@ -1,6 +1,10 @@
-/** Finds what several stages of a row kernel compute alike, so that the later ones can read it back from a thread's scratch. */
-import type { Instruction, LoopKernel, Value } from "../../../schedule/plan.ts";
-import { costOf } from "./scalarOps.ts";
+/** Finds what several stages of a row kernel compute alike, so that the later ones can read it back from scratch memory. */
+import type { ScalarOp } from "../scalar.ts";
+import type { DType } from "../types.ts";
+import type { Instruction, LoopKernel, Value } from "./plan.ts";
+
+/** What an op costs, in additions. */
+type Cost = (fn: ScalarOp, dtype: DType) => number;
 
 /** By stage: which values to keep, and which not to compute because an earlier stage kept them; each with its row of the cache. */
 export interface Reuse {
@@ -9,7 +13,7 @@ export interface Reuse {
   readonly cached: readonly ReadonlyMap<Value, number>[];
 }
 
-/** Reading a vector back is worth this many additions. */
+/** Reading a value back is worth this many additions. */
 const WORTHWHILE = 12;
 
 export const noReuse = (kernel: LoopKernel): Reuse => ({
@@ -19,7 +23,7 @@ export const noReuse = (kernel: LoopKernel): Reuse => ({
 });
 
 /** Expensive values that a later stage over the same row needs again. */
-export function findReuse(kernel: LoopKernel): Reuse {
+export function findReuse(kernel: LoopKernel, costOf: Cost): Reuse {
   const numbering = new Map<string, number>();
   const first = new Map<number, { stage: number; value: Value }>();
   const keeps = kernel.stages.map(() => new Map<Value, number>());
@@ -30,7 +34,7 @@ export function findReuse(kernel: LoopKernel): Reuse {
     const names = numberValues(stage.body, numbering);
     const visit = (value: Value): void => {
       const origin = first.get(names[value]);
-      if (origin && costToCompute(stage.body, value) >= WORTHWHILE) {
+      if (origin && costToCompute(stage.body, value, costOf) >= WORTHWHILE) {
         const kept = keeps[origin.stage];
         if (!kept.has(origin.value)) kept.set(origin.value, rows++);
         cached[index].set(value, kept.get(origin.value)!);
@@ -49,8 +53,8 @@ export function operandsOf(step: Instruction): readonly Value[] {
   return step.op === "map" ? step.args : step.op === "gather" ? [step.index] : [];
 }
 
-/** Equal values of all stages get one number. */
-function numberValues(body: readonly Instruction[], numbering: Map<string, number>): number[] {
+/** Numbers a body's values; equal values of all bodies that share a numbering get one number. */
+export function numberValues(body: readonly Instruction[], numbering: Map<string, number>): number[] {
   const names: number[] = [];
   for (const step of body) {
     const operands = operandsOf(step).map((value) => names[value]);
@@ -62,7 +66,7 @@ function numberValues(body: readonly Instruction[], numbering: Map<string, numbe
 }
 
 /** Additions that the value costs, everything below it included. */
-function costToCompute(body: readonly Instruction[], value: Value): number {
+function costToCompute(body: readonly Instruction[], value: Value, costOf: Cost): number {
   const seen = new Set<Value>();
   let cost = 0;
   const visit = (at: Value): void => {
