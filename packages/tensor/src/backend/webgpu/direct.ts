@@ -27,19 +27,24 @@ export function directLines(shader: Shader, tile: Tile, lhs: Panel, rhs: Panel):
     Array.from({ length: tile.high }, (_, i) =>
       Array.from({ length: tile.wide / 4 }, (__, j) => product(a, b, i, j)).join(" "),
     ).join("\n");
-  return `${rows.addresses}
-${columns.addresses}
-var k = k_first;
-for (; k + ${turn}u <= k_limit; k += ${turn}u) {
-${rows.whole.load}
+  const whole = `${rows.whole.load}
 ${columns.whole.load}
-${Array.from({ length: turn }, (_, q) => multiply(rows.whole.at(q), columns.whole.at(q))).join("\n")}
-}
-for (; k < k_limit; k++) {
+${Array.from({ length: turn }, (_, q) => multiply(rows.whole.at(q), columns.whole.at(q))).join("\n")}`;
+  // What is read four steps of k at a time is whole turns long.
+  const rest = [lhs, rhs].some((panel) => panel.vector && !loadsAlong(panel))
+    ? ""
+    : `for (; k < k_limit; k++) {
 ${rows.step.load}
 ${columns.step.load}
 ${multiply(rows.step, columns.step)}
 }`;
+  return `${rows.addresses}
+${columns.addresses}
+var k = k_first;
+for (; k + ${turn}u <= k_limit; k += ${turn}u) {
+${whole}
+}
+${rest}`;
 }
 
 /** Names of what has been read for one step of k: an element, or four neighbours along the extent. */
@@ -68,8 +73,9 @@ function rowsOf(shader: Shader, tile: Tile, lhs: Panel): Reads {
   if (tile.direct !== "quad") return readsOf(shader, lhs, { name: "lhs", place, each: tile.high });
   const side = { name: "own", place: (i: number) => place(4 * i), each: tile.high / 4 };
   const along = loadsAlong(lhs);
-  const addresses = addressLines(shader, lhs, side);
-  const reader = readerOf(shader, along ? { ...lhs, vector: false } : lhs, side);
+  const panel = along ? { ...lhs, vector: false } : lhs;
+  const addresses = addressLines(shader, panel, side);
+  const reader = readerOf(shader, panel, side);
   return { addresses, ...passRound((along ? byElement : alongInner)(reader, side), side.each) };
 }
 
@@ -84,14 +90,18 @@ const addressLines = (shader: Shader, panel: Panel, side: Side): string =>
 const times = (shader: Shader, value: string, stride: number): string =>
   stride === 1 ? value : `${value} * ${shader.int(stride)}`;
 
-/** Where row or column `i` begins; where rows are chosen, also whether the one that is chosen is there. */
+/** Where row or column `i` begins, in elements or in fours of them; where rows are chosen, also whether the one that is chosen is there. */
 function addressLine(shader: Shader, panel: Panel, { name, place: placeOf }: Side, i: number): string {
-  const { along, extentLimit, base, lookup } = panel;
+  const { along, extentLimit, base, lookup, vector } = panel;
   const place = `min(${placeOf(i)}, ${extentLimit} - 1u)`;
-  if (lookup?.axis !== "extent") return `let ${name}_at${i} = ${base} + ${times(shader, `i32(${place})`, along)};`;
+  const begin = (row: string): string => {
+    const element = `${base} + ${times(shader, row, along)}`;
+    return `let ${name}_at${i} = ${vector ? `(${element}) >> 2u` : element};`;
+  };
+  if (lookup?.axis !== "extent") return begin(`i32(${place})`);
   return `let ${name}_row${i} = ${lookup.array}[${place}];
 let ${name}_is${i} = ${name}_row${i} >= 0 && ${name}_row${i} < ${lookup.limit};
-let ${name}_at${i} = ${base} + ${times(shader, `select(0, ${name}_row${i}, ${name}_is${i})`, along)};`;
+${begin(`select(0, ${name}_row${i}, ${name}_is${i})`)}`;
 }
 
 /** What reads an operand, given names of steps that `step` defines. */
@@ -105,29 +115,30 @@ interface Reader {
   readonly stretch: (i: number, steps: readonly string[]) => string;
 }
 
-function readerOf(shader: Shader, { operand, inner, vector, lookup }: Panel, { name }: Side): Reader {
-  const { dtype, buffer } = operand;
+function readerOf(shader: Shader, panel: Panel, { name }: Side): Reader {
+  const { inner, vector, lookup } = panel;
+  const { dtype, buffer } = panel.operand;
   const type = valueType[dtype];
   const array = shader.read(buffer, vector ? `vec4<${elementType[dtype]}>` : elementType[dtype]);
   const orZero = (value: string, zero: string, i: number, step: string): string =>
     lookup ? `select(${zero}, ${value}, ${lookup.axis === "extent" ? `${name}_is${i}` : `${step}_is`})` : value;
-  const at = (i: number, step: string): string => `${name}_at${i} + ${step}`;
-  const plain = (i: number, step: string): string =>
-    fromElement(dtype, vector ? `${array}[(${at(i, step)}) >> 2u][(${at(i, step)}) & 3]` : `${array}[${at(i, step)}]`);
-  const four = (i: number, step: string, elements: readonly string[]): string =>
-    orZero(
-      vector ? fromElements(dtype, `${array}[(${at(i, step)}) >> 2u]`) : `vec4(${elements.join(", ")})`,
-      `vec4<${type}>()`,
-      i,
-      step,
-    );
+  const at = (i: number, step: string): string => `${array}[${name}_at${i} + ${step}]`;
+  const plain = (i: number, step: string): string => fromElement(dtype, at(i, step));
+  const four = (i: number, step: string, elements: readonly string[]): string => {
+    const values = vector ? fromElements(dtype, at(i, step)) : `vec4(${elements.join(", ")})`;
+    return orZero(values, `vec4<${type}>()`, i, step);
+  };
+  const steps = (k: string): string => {
+    if (!vector) return times(shader, k, inner);
+    return loadsAlong(panel) ? times(shader, k, inner / 4) : `(${k} >> 2u)`;
+  };
   return {
     step: (to, k) =>
       lookup?.axis === "inner"
         ? `let ${to}_row = ${lookup.array}[${k}];
 let ${to}_is = ${to}_row >= 0 && ${to}_row < ${lookup.limit};
-let ${to} = ${times(shader, `select(0, ${to}_row, ${to}_is)`, inner)};`
-        : `let ${to} = ${times(shader, `i32(${k})`, inner)};`,
+let ${to} = ${steps(`select(0, ${to}_row, ${to}_is)`)};`
+        : `let ${to} = ${steps(`i32(${k})`)};`,
     element: (i, step) => orZero(plain(i, step), `${type}()`, i, step),
     neighbours: (i, step) =>
       four(

@@ -45,7 +45,7 @@ export const tiles = [
 /** Of a serial adapter: few invocations to a workgroup, much to each. Where there are subgroups it is one of them, its quads below each other. */
 export const serialTile = (subgroups: SubgroupSizes | undefined): Tile =>
   subgroups && subgroups.least >= 4 && subgroups.most <= 16
-    ? { rows: 4 * subgroups.most, columns: 16, high: 16, wide: 4, depth: 4, unroll: 4, direct: "quad" }
+    ? { rows: 4 * subgroups.most, columns: 32, high: 16, wide: 8, depth: 4, unroll: 4, direct: "quad" }
     : { rows: 32, columns: 32, high: 8, wide: 8, depth: 4, unroll: 4, direct: "alone" };
 
 /** One operand of a product seen as a matrix `[extent, k]`: `along` steps through rows of lhs or columns of rhs. */
