@@ -1,24 +1,23 @@
 import { init, shutdown, type DeviceName, type TypedArray } from "@switchyard/tensor";
 import { adamw, clipByGlobalNorm, treeLeaves, warmupCosine, type Optimizer } from "@switchyard/autograd";
-import { randomBatches, train, transformer } from "@switchyard/moe";
+import { randomBatches, train } from "@switchyard/moe";
+import { characterModel, readText, readyCorpus } from "../../src/cli/languageModel.ts";
 import { afterAll, expect, test } from "vitest";
 
 afterAll(() => shutdown());
 
-/** The demo's model, optimizer and kind of data; its full sizes take half an hour on a software adapter. */
-const sizes = process.env.SWITCHYARD_DEEP
+/** The demo's sizes take long on a software adapter; SWITCHYARD_GPU_KERNELS=software is faster there. */
+const { batch, ...sizes } = process.env.SWITCHYARD_DEEP
   ? { dim: 128, layers: 4, heads: 4, hidden: 256, context: 128, batch: 16 }
   : { dim: 32, layers: 4, heads: 4, hidden: 64, context: 32, batch: 4 };
-const vocab = 83;
 
-/** Text of a kind: each character follows from the one before, most of the time. */
-const text = Int32Array.from({ length: 20_000 }, (_, i) => (i * i + 7 * Math.floor(i / 11)) % vocab);
+const { tokenizer, train: text } = readyCorpus(await readText(null), sizes.context);
 
+/** The first steps of the demo: its text, its model, its optimizer, its batches. */
 async function trained(device: DeviceName, steps: number): Promise<{ losses: number[]; parameters: TypedArray[] }> {
   await init(device);
-  const { batch, ...rest } = sizes;
-  const model = transformer({ ...rest, vocab, moe: { experts: 8, k: 2 } });
-  const rule = adamw({ learningRate: warmupCosine({ peak: 4e-3, warmup: 30, steps: 600 }), weightDecay: 0.1 });
+  const model = characterModel(tokenizer.size, { ...sizes, experts: 8, k: 2, activation: "relu" });
+  const rule = adamw({ learningRate: warmupCosine({ peak: 4e-3, warmup: 50, steps: 1000 }), weightDecay: 0.1 });
   const optimizer: Optimizer<ReturnType<typeof rule.init>> = {
     init: (params) => rule.init(params),
     update: (params, grads, state) => rule.update(params, clipByGlobalNorm(grads, 1), state),

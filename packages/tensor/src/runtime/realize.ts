@@ -1,8 +1,8 @@
-import type { Backend } from "../backend/backend.ts";
+import type { Allocation, Backend } from "../backend/backend.ts";
 import { DeviceError } from "../errors.ts";
 import { makeNode, opName, topologicalOrder, type AnyNode } from "../node.ts";
 import { debugging } from "../provenance.ts";
-import { sizeOf } from "../shape.ts";
+import { describe, sizeOf } from "../shape.ts";
 import { hostArrayFrom, type DeviceName, type TypedArray } from "../types.ts";
 import { indexChecks, warnOfRepeats, type Check } from "./debug.ts";
 import { backendOf } from "./devices.ts";
@@ -232,8 +232,19 @@ function fail(requests: readonly Request[], error: unknown): void {
 /** Puts a leaf's elements on the device. @throws what kept them from being computed, or from being there still. */
 function place(leaf: Storage, backend: Backend): void {
   if (leaf.failure) throw leaf.failure;
-  if (leaf.host) leaf.attach(backend.upload(leaf.host, leaf.dtype), backend);
+  if (leaf.host) leaf.attach(upload(leaf, leaf.host, backend), backend);
   else leaf.allocationOn(backend);
+}
+
+/** @throws {DeviceError} that names what made the elements, if they do not fit. */
+function upload({ dtype, shape, owner }: Storage, data: TypedArray, backend: Backend): Allocation {
+  try {
+    return backend.upload(data, dtype);
+  } catch (cause) {
+    if (!(cause instanceof DeviceError)) throw cause;
+    const where = owner.line ? ` at ${owner.line}` : "";
+    throw new DeviceError(`${owner.op} ${describe({ dtype, shape })}${where}: ${cause.message}`, { cause });
+  }
 }
 
 /** Brings a tensor over from another device, once. */

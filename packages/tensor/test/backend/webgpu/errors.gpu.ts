@@ -38,6 +38,15 @@ test("a tensor larger than the adapter's largest buffer is refused with both siz
   expect([...(await on(1, 2).add(1).data())]).toEqual([2, 3]);
 });
 
+test("elements that do not fit are refused with the name of what made them", async () => {
+  const { details } = (await devices()).find(({ name }) => name === "webgpu")!;
+  const size = Math.floor(Number(details.maxBindingSize) / 4) + 1000;
+  const large = tensor(new Float32Array(size), { device: "webgpu" });
+  await expect(large.sum().data()).rejects.toThrow(
+    new RegExp(`^tensor f32\\[${size}\\]: webgpu: needs a buffer of \\d+ bytes, but this adapter's largest is \\d+$`),
+  );
+});
+
 test("a tensor of a device that was shut down cannot be read, and the next init works", async () => {
   const x = await realize(on(1, 2).add(1));
   await shutdown();

@@ -7,7 +7,7 @@ type Kernels =
   | "software"
   | "software without subgroups";
 
-let kernels: Kernels = "hardware";
+let kernels = (process.env.SWITCHYARD_GPU_KERNELS ?? "hardware") as Kernels;
 
 const { GPU, GPUAdapterInfo } = globals as unknown as {
   GPU: { prototype: GPU };
