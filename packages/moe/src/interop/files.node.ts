@@ -200,7 +200,10 @@ export const digest = (bytes: Uint8Array): string => createHash("sha256").update
  * Writes a directory of files so that it is there whole or not at all. One that is there already is replaced: it is put aside
  * for the moment in which neither has the name, and `standing` finds it if the process dies in that moment.
  */
-export async function writeDirectoryAtomically(path: string, files: ReadonlyMap<string, Uint8Array>): Promise<void> {
+export async function writeDirectoryAtomically(
+  path: string,
+  files: ReadonlyMap<string, Uint8Array | AsyncIterable<Uint8Array>>,
+): Promise<void> {
   const draft = draftOf(path);
   const aside = asideOf(path);
   try {
@@ -250,7 +253,7 @@ async function published(path: string, draft: string, write: () => Promise<void>
   }
 }
 
-async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
+async function writeDurably(path: string, bytes: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {
   const file = await open(path, "wx");
   try {
     await file.writeFile(bytes);

@@ -1,4 +1,5 @@
 import { ConfigError, tensor, type DType, type Shape, type Tensor, type TypedArray } from "@switchyard/tensor";
+import { sizeOf } from "@switchyard/tensor/graph";
 import { openBytes, type Bytes, type ByteSource } from "./byteSource.ts";
 import { bytesOf, elementTypeOf, elementTypes, type FloatFormat } from "./elementTypes.ts";
 import { headerLength, prefixLength, readHeader, type Entry } from "./header.ts";
@@ -17,9 +18,13 @@ export interface SafetensorsContents {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
+/** One tensor to write: its elements are asked for when its turn comes. */
+export interface TensorSource extends Omit<HostTensor, "data"> {
+  readonly read: () => Promise<TypedArray>;
+}
+
 /**
- * The bytes of a safetensors file: the length of the header (u64), the header (JSON, padded with blanks), the elements.
- * Wide elements come first, so that every tensor is aligned to its own size.
+ * The bytes of a safetensors file, the tensors in the order of their names.
  *
  * @param floats how f32 is written.
  */
@@ -28,27 +33,56 @@ export function encodeSafetensors(
   metadata: Readonly<Record<string, string>> = {},
   floats: FloatFormat = "F32",
 ): Uint8Array {
-  const typed = [...tensors].map(([name, t]) => ({ name, ...t, type: elementTypeOf(t.dtype, floats) }));
-  const width = (t: (typeof typed)[number]): number => elementTypes[t.type].bytes;
-  const sorted = typed.toSorted((a, b) => width(b) - width(a) || (a.name < b.name ? -1 : 1));
-  let end = 0;
-  const entries = sorted.map(({ name, type, shape, data }) => {
-    const begin = end;
-    end += data.length * elementTypes[type].bytes;
-    return [name, { dtype: type, shape, data_offsets: [begin, end] }] as const;
-  });
+  const { header, placed, size } = layoutOf(
+    [...tensors].toSorted(([a], [b]) => (a < b ? -1 : 1)),
+    metadata,
+    floats,
+  );
+  const out = new Uint8Array(header.length + size);
+  out.set(header);
+  for (const { name, type, begin } of placed) out.set(bytesOf(tensors.get(name)!.data, type), header.length + begin);
+  return out;
+}
+
+/** The same piece by piece, the tensors in the order they are given: one at a time is asked for. */
+export async function* safetensorsPieces(
+  tensors: ReadonlyMap<string, TensorSource>,
+  metadata: Readonly<Record<string, string>> = {},
+  floats: FloatFormat = "F32",
+): AsyncGenerator<Uint8Array> {
+  const { header, placed } = layoutOf([...tensors], metadata, floats);
+  yield header;
+  for (const { name, type } of placed) yield bytesOf(await tensors.get(name)!.read(), type);
+}
+
+/**
+ * Where tensors lie in a file: the length of the header (u64), the header (JSON, padded with blanks), the elements. Wide elements come
+ * first, so that every tensor is aligned to its own size.
+ */
+function layoutOf(
+  tensors: readonly (readonly [string, Pick<HostTensor, "dtype" | "shape">])[],
+  metadata: Readonly<Record<string, string>>,
+  floats: FloatFormat,
+) {
+  const typed = tensors.map(([name, { dtype, shape }]) => ({ name, shape, type: elementTypeOf(dtype, floats) }));
+  let size = 0;
+  const placed = typed
+    .toSorted((a, b) => elementTypes[b.type].bytes - elementTypes[a.type].bytes)
+    .map((t) => {
+      const begin = size;
+      size += sizeOf(t.shape) * elementTypes[t.type].bytes;
+      return { ...t, begin, end: size };
+    });
+  const entries = placed.map(
+    ({ name, type, shape, begin, end }) => [name, { dtype: type, shape, data_offsets: [begin, end] }] as const,
+  );
   const noted = Object.keys(metadata).length > 0 ? [["__metadata__", metadata] as const] : [];
   const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries<unknown>([...noted, ...entries])));
   const first = prefixLength + Math.ceil(json.length / 8) * 8;
-  const out = new Uint8Array(first + end);
-  new DataView(out.buffer).setBigUint64(0, BigInt(first - prefixLength), true);
-  out.fill(0x20, prefixLength, first).set(json, prefixLength);
-  let at = first;
-  for (const { data, type } of sorted) {
-    out.set(bytesOf(data, type), at);
-    at += data.length * elementTypes[type].bytes;
-  }
-  return out;
+  const header = new Uint8Array(first).fill(0x20, prefixLength);
+  new DataView(header.buffer).setBigUint64(0, BigInt(first - prefixLength), true);
+  header.set(json, prefixLength);
+  return { header, placed, size };
 }
 
 /**

@@ -1,6 +1,13 @@
 import { ConfigError, FormatError } from "@switchyard/tensor";
-import { encodeSafetensors, openSafetensors, type HostTensor, type LazyTensors } from "./safetensors.ts";
-import type { FloatFormat } from "./elementTypes.ts";
+import { sizeOf } from "@switchyard/tensor/graph";
+import { elementTypeOf, elementTypes, type FloatFormat } from "./elementTypes.ts";
+import {
+  openSafetensors,
+  safetensorsPieces,
+  type HostTensor,
+  type LazyTensors,
+  type TensorSource,
+} from "./safetensors.ts";
 import * as files from "#files";
 
 const single = "model.safetensors";
@@ -50,17 +57,18 @@ async function readIndex(path: string): Promise<Map<string, string>> {
 }
 
 /**
- * Files with the names that Hugging Face gives them: one, or several of at most so many bytes and an index.
+ * Files with the names that Hugging Face gives them, to be written one after the other: one, or several of at most so many bytes and
+ * an index.
  *
  * @param limit in bytes; a tensor larger than that has a file to itself.
  */
-export function encodeShards(
-  tensors: ReadonlyMap<string, HostTensor>,
+export function shardFiles(
+  tensors: ReadonlyMap<string, TensorSource>,
   { floats, limit }: { readonly floats: FloatFormat; readonly limit: number },
-): Map<string, Uint8Array> {
-  const bytes = ({ data, dtype }: HostTensor): number =>
-    dtype === "f32" && floats !== "F32" ? data.length * 2 : data.byteLength;
-  const shards: Map<string, HostTensor>[] = [new Map()];
+): Map<string, Uint8Array | AsyncIterable<Uint8Array>> {
+  const bytes = ({ shape, dtype }: TensorSource): number =>
+    sizeOf(shape) * elementTypes[elementTypeOf(dtype, floats)].bytes;
+  const shards: Map<string, TensorSource>[] = [new Map()];
   let [held, total] = [0, 0];
   for (const [name, t] of tensors) {
     if (held > 0 && held + bytes(t) > limit) {
@@ -71,15 +79,15 @@ export function encodeShards(
     held += bytes(t);
     total += bytes(t);
   }
-  const encoded = (shard: ReadonlyMap<string, HostTensor>): Uint8Array =>
-    encodeSafetensors(shard, { format: "pt" }, floats); // transformers opens no file without this note
-  if (shards.length === 1) return new Map([[single, encoded(shards[0])]]);
+  const pieces = (shard: ReadonlyMap<string, TensorSource>): AsyncIterable<Uint8Array> =>
+    safetensorsPieces(shard, { format: "pt" }, floats); // transformers opens no file without this note
+  if (shards.length === 1) return new Map([[single, pieces(shards[0])]]);
   const number = (n: number): string => `${n}`.padStart(5, "0");
   const nameOf = (i: number): string => `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
   const map = Object.fromEntries(shards.flatMap((shard, i) => [...shard.keys()].map((name) => [name, nameOf(i)])));
   const index = JSON.stringify({ metadata: { total_size: total }, weight_map: map }, null, 2);
-  return new Map([
-    ...shards.map((shard, i) => [nameOf(i), encoded(shard)] as const),
+  return new Map<string, Uint8Array | AsyncIterable<Uint8Array>>([
+    ...shards.map((shard, i) => [nameOf(i), pieces(shard)] as const),
     [indexName, new TextEncoder().encode(`${index}\n`)],
   ]);
 }

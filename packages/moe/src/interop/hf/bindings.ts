@@ -35,7 +35,7 @@ export function shapeOf(binding: Binding): Shape {
 }
 
 /** The tensors there, with their shapes. */
-function sourcesOf(binding: Binding): (readonly [name: string, shape: Shape])[] {
+export function sourcesOf(binding: Binding): (readonly [name: string, shape: Shape])[] {
   if (binding.as === "same") return [[binding.name, binding.shape]];
   const { names, rows, columns } = binding;
   return names.map((name, i) => [name, [typeof columns === "number" ? columns : columns[i], rows]] as const);
@@ -69,18 +69,18 @@ export async function gathered(binding: Binding, from: LazyTensors): Promise<Hos
   return { dtype: "f32", shape, data };
 }
 
-/** The tensors there, from the one here. */
-export function scattered(binding: Binding, { data }: HostTensor): [name: string, tensor: HostTensor][] {
-  const width = shapeOf(binding).at(-1)!;
-  let first = 0;
-  return sourcesOf(binding).map(([name, shape]) => {
-    const [rows, columns] = shape;
-    const out = new Float32Array(sizeOf(shape));
-    if (binding.as === "same") out.set(data);
-    else untranspose(data, { first, step: binding.as === "stack" ? rows : width }, out, { rows, columns });
-    first += binding.as === "stack" ? out.length : rows;
-    return [name, { dtype: "f32", shape, data: out }];
-  });
+/** A tensor there, from the elements of the one here: the `i`-th of its sources. */
+export function scattered(binding: Binding, data: TypedArray, i: number): TypedArray {
+  if (binding.as === "same") return data;
+  const sources = sourcesOf(binding);
+  const [rows, columns] = sources[i][1];
+  const place =
+    binding.as === "stack"
+      ? { first: i * rows * columns, step: rows }
+      : { first: sources.slice(0, i).reduce((sum, [, [n]]) => sum + n, 0), step: shapeOf(binding)[1] };
+  const out = new Float32Array(rows * columns);
+  untranspose(data, place, out, { rows, columns });
+  return out;
 }
 
 interface Extents {

@@ -1,11 +1,11 @@
-import { ConfigError, type Tensor } from "@switchyard/tensor";
+import { ConfigError, type Tensor, type TypedArray } from "@switchyard/tensor";
 import { treeLeaves, treePaths } from "@switchyard/autograd";
 import { describe, oneOf, positiveInteger, checkOptions, sameShape } from "@switchyard/tensor/graph";
 import type { SwitchTransformerParams } from "../../models/switchTransformer.ts";
 import type { FloatFormat } from "../elementTypes.ts";
-import { onHost, type HostTensor } from "../safetensors.ts";
-import { encodeShards } from "../shards.ts";
-import { scattered, shapeOf, type Binding } from "./bindings.ts";
+import type { TensorSource } from "../safetensors.ts";
+import { shardFiles } from "../shards.ts";
+import { scattered, shapeOf, sourcesOf, type Binding } from "./bindings.ts";
 import { configText, readConfig, type HfConfig } from "./config.ts";
 import { decoderBindings, familyOf, sizesOf, type HfParams } from "./decoder.ts";
 import { switchBindings, switchSizes, switchType } from "./switch.ts";
@@ -28,7 +28,8 @@ export interface ExportHfOptions {
 
 /**
  * Writes a model as Hugging Face's transformers, and what reads its files, opens it: `config.json`, safetensors, and the tokenizer. The
- * directory is there whole or not at all; one that is there already is replaced if it holds a model and nothing else.
+ * directory is there whole or not at all; one that is there already is replaced if it holds a model and nothing else. Beside the device's,
+ * memory holds one parameter at a time.
  *
  * @throws {ConfigError} if the parameters are not those of a model of the config, or something that is no model is in the way.
  */
@@ -38,10 +39,7 @@ export async function exportHf(dir: string, exported: ExportableHf, options: Exp
   const { params, config, tokenizer } = exported;
   await checkTarget(dir);
   const bindings = bindingsOf(config);
-  const host = await onHost(boundTensors(params, bindings));
-  const tensors = new Map<string, HostTensor>(
-    bindings.flatMap((binding) => scattered(binding, host.get(binding.path)!)),
-  );
+  const tensors = fromDevice(boundTensors(params, bindings), bindings);
   const dtype = { F32: "float32", F16: "float16", BF16: "bfloat16" }[floats];
   const texts = [
     ["config.json", configText({ ...config, dtype, torch_dtype: dtype })],
@@ -50,7 +48,30 @@ export async function exportHf(dir: string, exported: ExportableHf, options: Exp
   const encoded = texts.map(([name, text]) => [name, new TextEncoder().encode(text)] as const);
   await files.writeDirectoryAtomically(
     dir,
-    new Map([...encoded, ...encodeShards(tensors, { floats, limit: shardBytes })]),
+    new Map<string, Uint8Array | AsyncIterable<Uint8Array>>([
+      ...encoded,
+      ...shardFiles(tensors, { floats, limit: shardBytes }),
+    ]),
+  );
+}
+
+/** The tensors of the files, by name. Those of one parameter follow each other, and no more than one parameter is on the host at a time. */
+function fromDevice(
+  named: ReadonlyMap<string, Tensor>,
+  bindings: readonly Binding[],
+): ReadonlyMap<string, TensorSource> {
+  let last: { readonly binding: Binding; readonly data: Promise<TypedArray> } | undefined;
+  const dataOf = (binding: Binding): Promise<TypedArray> => {
+    if (last?.binding !== binding) last = { binding, data: named.get(binding.path)!.data() };
+    return last.data;
+  };
+  return new Map(
+    bindings.flatMap((binding) =>
+      sourcesOf(binding).map(([name, shape], i) => {
+        const read = async (): Promise<TypedArray> => scattered(binding, await dataOf(binding), i);
+        return [name, { dtype: "f32", shape, read }] as const;
+      }),
+    ),
   );
 }
 
@@ -77,7 +98,7 @@ async function checkTarget(dir: string): Promise<void> {
 }
 
 /** The parameters by path, all of them and no others than the bindings ask for. */
-function boundTensors(params: ExportableHf["params"], bindings: readonly Binding[]): [string, Tensor][] {
+function boundTensors(params: ExportableHf["params"], bindings: readonly Binding[]): ReadonlyMap<string, Tensor> {
   const leaves = treeLeaves(params);
   const named = new Map(treePaths(params).map((path, i) => [path, leaves[i]]));
   for (const binding of bindings) {
@@ -94,5 +115,5 @@ function boundTensors(params: ExportableHf["params"], bindings: readonly Binding
     throw new ConfigError(
       `exportHf: the layout has no place for ${rest}; export a model with swiglu experts without biases, and a router of one gate`,
     );
-  return [...named];
+  return named;
 }

@@ -324,6 +324,15 @@ describe("exportHf", () => {
     expect(Math.max(...a.map((x, i) => Math.abs(x - b[i])))).toBeLessThan(1e-5);
   });
 
+  test("no more than a few parameters' worth of memory is taken, however many there are", async () => {
+    const child = fileURLToPath(new URL("./peak.ts", import.meta.url));
+    const args = ["--expose-gc", "--conditions=source", child];
+    const { stdout } = await promisify(execFile)(process.execPath, args);
+    const { peak, largest, total } = JSON.parse(stdout) as { peak: number; largest: number; total: number };
+    expect(total / largest).toBeGreaterThan(30);
+    expect(peak / largest).toBeLessThan(5);
+  });
+
   test("parameters with no place in the layout are refused by name, and nothing is written", async () => {
     const params = made.init(random.key(0));
     const config = hfConfig("mixtral", sizes);
