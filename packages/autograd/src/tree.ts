@@ -1,4 +1,4 @@
-import { ShapeError, Tensor } from "@switchyard/tensor";
+import { ConfigError, ShapeError, Tensor } from "@switchyard/tensor";
 
 /**
  * The shape of a tree without its tensors. A tree is a tensor, or an array or plain object of trees; anything else (numbers,
@@ -63,8 +63,28 @@ export function treeUnflatten<T>(structure: TreeStructure, leaves: readonly unkn
 /** The tensors of a tree, in order. */
 export const treeLeaves = (tree: unknown): Tensor[] => treeFlatten(tree)[0];
 
-/** Where the tensors of a tree are, in the order of `treeLeaves`: `layers.0.moe.router.gate`. A lone tensor is at `""`. */
-export function treePaths(tree: unknown): string[] {
+/**
+ * Where the tensors of a tree are, in the order of `treeLeaves`: `layers.0.moe.router.gate`. A lone tensor is at `""`.
+ *
+ * @throws {ConfigError} if two read alike, as `{ "a.b": x, a: { b: y } }` has: a path is a name.
+ */
+export const treePaths = (tree: unknown): string[] => distinct("treePaths", pathsOf(tree));
+
+/** @throws {ConfigError} unless each path is there once. */
+export function distinct(op: string, paths: string[]): string[] {
+  const seen = new Set<string>();
+  for (const path of paths) {
+    if (seen.has(path))
+      throw new ConfigError(
+        `${op}: two tensors are at "${path}"; a key with a dot in it reads like two keys, so rename it`,
+      );
+    seen.add(path);
+  }
+  return paths;
+}
+
+/** As `treePaths`, for messages, where two may read alike. */
+export function pathsOf(tree: unknown): string[] {
   const paths: string[] = [];
   structureOf(tree, (_, path) => paths.push(path));
   return paths;
@@ -128,5 +148,5 @@ export function treeMap<T>(f: (leaf: Tensor, ...others: Tensor[]) => unknown, tr
 
 function expectTensor(x: unknown, i: number, tree: unknown): Tensor {
   if (x instanceof Tensor) return x;
-  throw differs("treeMap", treePaths(tree)[i], { kind: "leaf" }, x);
+  throw differs("treeMap", pathsOf(tree)[i], { kind: "leaf" }, x);
 }

@@ -1,12 +1,12 @@
 import { GradientError } from "@switchyard/tensor";
 import { describe, fromNode, isFloat, makeNode, type AnyNode } from "@switchyard/tensor/graph";
-import { treeFlatten, treePaths, treeUnflatten, type TreeStructure } from "./tree.ts";
+import { pathsOf, treeFlatten, treeUnflatten, type TreeStructure } from "./tree.ts";
 
 /** A tree whose tensors are fresh variables: the nodes that a gradient is taken by. */
 export interface Variables<T> {
   readonly tree: T;
   readonly nodes: readonly AnyNode[];
-  readonly paths: readonly string[];
+  readonly paths: string[];
   readonly structure: TreeStructure;
 }
 
@@ -19,7 +19,7 @@ export interface Variables<T> {
  */
 export function freshVariables<T>(op: string, tree: T): Variables<T> {
   const [leaves, structure] = treeFlatten(tree);
-  const paths = treePaths(tree);
+  const paths = pathsOf(tree);
   const nodes = leaves.map((leaf, i) => {
     if (!isFloat(leaf.dtype))
       throw new GradientError(

@@ -1,5 +1,5 @@
-import { ShapeError, init, tensor } from "@switchyard/tensor";
-import { treeFlatten, treeLeaves, treeMap, treePaths, treeUnflatten } from "@switchyard/autograd";
+import { ConfigError, ShapeError, init, tensor } from "@switchyard/tensor";
+import { grad, ledger, treeFlatten, treeLeaves, treeMap, treePaths, treeUnflatten } from "@switchyard/autograd";
 import { expect, test } from "vitest";
 
 await init("cpu");
@@ -66,4 +66,17 @@ test("an interface is a tree like any other", () => {
   const params: Params = { w: a };
   const doubled: Params = treeMap((x) => x.mul(2), params);
   expect(treePaths(doubled)).toEqual(["w"]);
+});
+
+test("a tree with two tensors whose paths read alike has no paths, but gradients", async () => {
+  const two = { "a.b": tensor(2), a: { b: tensor(3) } };
+  const message = /two tensors are at "a\.b"; a key with a dot in it/;
+  expect(() => treePaths(two)).toThrow(ConfigError);
+  expect(() => treePaths(two)).toThrow(message);
+  expect(() => treePaths({ a: [tensor(1)], "a.0": tensor(2) })).toThrow(ConfigError);
+  const product = (p: typeof two) => p["a.b"].mul(p.a.b);
+  await expect(ledger(product)(two)).rejects.toThrow(message);
+  const { "a.b": byOne, a } = grad(product)(two);
+  expect([await byOne.item(), await a.b.item()]).toEqual([3, 2]);
+  expect(treePaths({ "a.b": tensor(1), a: tensor(2) })).toEqual(["a.b", "a"]);
 });

@@ -1,7 +1,7 @@
 import { realize, zerosLike, type Tensor } from "@switchyard/tensor";
 import { checkOptions, flag, fromNode, type AnyNode, type Rule } from "@switchyard/tensor/graph";
 import { traceLoss, type LossOf, type TracedLoss } from "../grad.ts";
-import { treeLeaves } from "../tree.ts";
+import { distinct, treeLeaves } from "../tree.ts";
 import { once, type Account, type AccountPart } from "./account.ts";
 import { bookOf, type Ledger } from "./book.ts";
 import { causesOfZeros } from "./causes.ts";
@@ -87,7 +87,7 @@ function placesOf<P, O>(
   leaves: readonly Tensor[],
   { marks = [], parameters }: LedgerOptions,
 ): Places {
-  const chosen = chosenPaths(paths, parameters);
+  const chosen = chosenPaths(distinct("ledger", paths), parameters);
   const handles = new Map(chosen.map((i) => [paths[i], leaves[i]]));
   const lossNode = loss.node;
   const targets = chosen.map((i) => nodes[i]);
