@@ -7,6 +7,7 @@ import {
   iotaLike,
   nonNegative,
   positiveInteger,
+  positiveNumber,
   requireOptions,
 } from "@switchyard/tensor/graph";
 import { affine } from "./linear.ts";
@@ -134,7 +135,7 @@ function checkAttention(
     dim: positiveInteger,
     heads: positiveInteger,
     kvHeads: positiveInteger,
-    rope: positiveInteger,
+    rope: positiveNumber,
     qkNorm: flag,
     normEps: nonNegative,
     outStd: nonNegative,

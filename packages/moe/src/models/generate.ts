@@ -106,6 +106,7 @@ async function* rowsFrom<P>(
   let held = shortest; // positions of the cache, once it is read
   let cache = model.start(params, rows.length);
   const device = treeLeaves(params)[0]?.device;
+  let isBroken = false;
   try {
     for (let step = 0; maxTokens > 0 && step < maxTokens + longest - shortest; step++) {
       const tokens = tensor(fed, { dtype: "i32", device });
@@ -133,8 +134,20 @@ async function* rowsFrom<P>(
         cache = model.start(params, rows.length);
       }
     }
+  } catch (error) {
+    isBroken = true;
+    throw error;
   } finally {
+    await letGo(cache, isBroken);
+  }
+}
+
+/** Ends a cache. After an error it may be spent already; what is told then is the error. */
+async function letGo(cache: unknown, isBroken: boolean): Promise<void> {
+  try {
     await realize([], { donate: cache });
+  } catch (error) {
+    if (!isBroken) throw error;
   }
 }
 

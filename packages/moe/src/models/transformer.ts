@@ -8,6 +8,7 @@ import {
   nonNegative,
   oneOf,
   positiveInteger,
+  positiveNumber,
   requireOptions,
   wholeNumber,
 } from "@switchyard/tensor/graph";
@@ -276,7 +277,7 @@ function checkTransformer<P, R extends Routing>(options: TransformerOptions<P, R
     qkNorm: flag,
     rope: {
       must: "true, false or a positive number",
-      holds: (value) => typeof value === "boolean" || (value as number) > 0,
+      holds: (value) => typeof value === "boolean" || positiveNumber.holds(value),
     },
     tie: flag,
   });

@@ -1,4 +1,4 @@
-import { treeMap } from "@switchyard/autograd";
+import { treeLeaves, treeMap } from "@switchyard/autograd";
 import {
   argMax,
   ConfigError,
@@ -110,6 +110,19 @@ describe("generate", () => {
     await expect(collect({ prompt: [1, 7] })).rejects.toThrow(
       new ConfigError("generate: the prompt has the token 7 but the model knows 0 to 6"),
     );
+  });
+
+  test("an error of the model is the one that is told, whatever became of its cache", async () => {
+    const broken: typeof model = {
+      ...model,
+      step(p, tokens, cache) {
+        if (tokens.shape[1] > 1) return model.step(p, tokens, cache);
+        for (const t of treeLeaves(cache)) t.dispose();
+        throw new Error("the first error");
+      },
+    };
+    const run = Array.fromAsync(generate(broken, params, { prompt: [1, 2], maxTokens: 3, temperature: 0 }));
+    await expect(run).rejects.toThrow("the first error");
   });
 
   test("takes any model of the interface", async () => {

@@ -147,7 +147,7 @@ describe("transformer", () => {
   test.each<[string, Partial<TransformerOptions>]>([
     ["rotary positions", {}],
     ["learned positions", { rope: false }],
-    ["a base of its own, layer norm and swiglu", { rope: 50, norm: "layer", activation: "swiglu" }],
+    ["a base of its own, layer norm and swiglu", { rope: 50.5, norm: "layer", activation: "swiglu" }],
     ["tied ends and shared keys", { tie: true, kvHeads: 1 }],
   ])("with %s, every parameter gets a gradient, and a cache is the whole pass", async (_, options) => {
     const model = tiny(options);
@@ -202,6 +202,8 @@ describe("transformer", () => {
     ["neither k nor a router", () => tiny({ moe: { experts: 2 } }), ConfigError, /moe needs k/],
     ["an unknown option", () => tiny({ depth: 3 } as never), ConfigError, /unknown option "depth"/],
     ["heads that do not divide", () => tiny({ heads: 3 }), ConfigError, /heads must divide dim/],
+    ["a rope that is no base", () => tiny({ rope: -0.5 }), ConfigError, /transformer: rope must be true, false or a/],
+    ["an endless rope", () => tiny({ rope: Infinity }), ConfigError, /transformer: rope must be true, false or a/],
     ["no layers", () => tiny({ layers: 0 }), ConfigError, /layers must be a positive integer/],
   ])("%s is an error that says so", (_, act, kind, message) => {
     expect(act).toThrow(kind);
