@@ -34,7 +34,7 @@ export interface Prepared {
 
 /** A run as the options say. */
 export async function newRun(options: TrainCommandOptions): Promise<Prepared> {
-  const { data, steps, seed, batch, accumulate, learningRate, schedule, weightDecay, clip, keep } = options;
+  const { data, steps, seed, batch, accumulate, learningRate, schedule, weightDecay, clip, precision, keep } = options;
   const { dim, layers, heads, hidden, context, experts, k, activation } = options;
   const { warmup = Math.floor(steps / 20), ema = null, evalEvery = Math.ceil(steps / 10), patience = null } = options;
   const file = data === undefined ? null : resolve(data);
@@ -57,6 +57,7 @@ export async function newRun(options: TrainCommandOptions): Promise<Prepared> {
     weightDecay,
     clip,
     ema,
+    precision,
     evalEvery,
     patience,
     keep,

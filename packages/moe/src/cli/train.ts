@@ -8,6 +8,7 @@ import type { TokenRouting } from "../routing/routing.ts";
 import { randomBatches } from "../text/batches.ts";
 import { textEntropies } from "../text/entropy.ts";
 import { stepsIn } from "../training/history.ts";
+import { checkHalves } from "../training/lossScale.ts";
 import { lockRun } from "../training/runLock.ts";
 import { createRun, runsRoot, schedules, type RunConfig } from "../training/runDirectory.ts";
 import { samplesLog } from "../training/runLog.ts";
@@ -56,6 +57,11 @@ export const trainCommand = (): Command =>
       "judge and keep an average of the weights, of which a step leaves so much",
       numberThat(fraction),
     )
+    .addOption(
+      new Option("--precision <dtype>", "of loss and gradient; f16 on cpu, and on webgpu where the adapter has it")
+        .choices(["f32", "f16"])
+        .default("f32"),
+    )
     .option(
       "--eval-every <n>",
       "steps between evaluations, and checkpoints (default: a tenth of the steps)",
@@ -74,6 +80,7 @@ async function trainRun(options: TrainCommandOptions, used: Command): Promise<vo
   const revectorized = await startDevice(options.device, options.revectorize);
   const prepared = options.resume === undefined ? await newRun(options) : await oldRun(options.resume, used);
   const { config, corpus, model } = prepared;
+  if (config.precision === "f16") await checkHalves(options.device);
   const sizes = countParameters(model, config);
   // All that can be wrong with the options has been said: from here on there is a directory.
   const dir = prepared.dir ?? (await createRun(runsRoot, config));
@@ -136,13 +143,14 @@ function reporterFor({ json }: CommonOptions): TrainReporter {
 type StepReport = Report<CharacterModelParams, TransformerLoss<TokenRouting>>;
 
 /** What decides the numbers of each step. */
-const stepsOf = ({ config: { seed, batch, accumulate, clip }, corpus, model, optimizer }: Prepared) => ({
+const stepsOf = ({ config: { seed, batch, accumulate, clip, precision }, corpus, model, optimizer }: Prepared) => ({
   model,
   data: randomBatches(corpus.train, { batch, context: model.context }, seed),
   optimizer,
   seed,
   accumulate,
   clip,
+  precision,
 });
 
 async function trainSteps(

@@ -30,7 +30,7 @@ export function dispatch(x: Tensor, { slots, rows, gates }: Routing): Tensor {
  */
 export function combine(rows: Tensor, routing: Routing): Tensor {
   const { slots } = routing;
-  const weighted = onlyLive(rows, slots).mul(slots.weight.expandDims(1)); // [N, D]
+  const weighted = onlyLive(rows, slots).mul(slots.weight.cast(rows.dtype).expandDims(1)); // [N, D]
   if (routing.rows) return collect(weighted, slots.token, routing.rows);
   return scatter(weighted, slots.token, [routing.gates.shape[0], rows.shape[1]]);
 }

@@ -1,4 +1,15 @@
-import { ConfigError, mark, random, ShapeError, scope, term, type Key, type Tensor } from "@switchyard/tensor";
+import {
+  ConfigError,
+  mark,
+  random,
+  ShapeError,
+  scope,
+  term,
+  type DType,
+  type Key,
+  type Tensor,
+} from "@switchyard/tensor";
+import { treeLeaves } from "@switchyard/autograd";
 import {
   anObject,
   checkFloat,
@@ -7,6 +18,7 @@ import {
   flag,
   fraction,
   fullLike,
+  isFloat,
   positiveInteger,
   requireOptions,
   sameShape,
@@ -109,7 +121,7 @@ export function moe<P, R extends Routing, L extends string = never>(options: Moe
       checkInput(x, dim, routeOptions);
       const tokens = x.reshape([x.size / dim, dim]); // [T, D]
       const given = flatOptions(routeOptions, x, tokens);
-      const decided = scope("router", () => router.route(params.router, tokens, given));
+      const decided = scope("router", () => router.route(params.router, tokens.cast(dtypeOf(params.router, x)), given));
       if (decided.gates.shape[1] !== count)
         throw new ConfigError(`moe: the router routes to ${decided.gates.shape[1]} experts but the layer has ${count}`);
       const routing = typeof how === "object" ? limited(decided, how, given) : decided;
@@ -152,13 +164,20 @@ function checkInput(x: Tensor, dim: number, routeOptions: RouteOptions): void {
   checkOptions("moe: apply", routeOptions, routeRules);
 }
 
+/** What a router computes in: the dtype of its own parameters, or of x if it has none. */
+const dtypeOf = (params: unknown, x: Tensor): DType =>
+  treeLeaves(params).find(({ dtype }) => isFloat(dtype))?.dtype ?? x.dtype;
+
 type Mixture = (networks: Experts, params: ExpertsParams, x: Tensor, routing: Routing, key: Key | undefined) => Tensor;
 
 const sparseMixture: Mixture = (networks, params, x, routing, key) =>
   combine(networks.apply(params, dispatch(x, routing), routing, key), routing);
 
 const denseMixture: Mixture = (networks, params, x, { gates }, key) =>
-  networks.applyAll(params, x, key).mul(mark("combine", gates).transpose().expandDims(2)).sum(0); // [E, T, D] -> [T, D]
+  networks
+    .applyAll(params, x, key)
+    .mul(mark("combine", gates).cast(x.dtype).transpose().expandDims(2)) // [E, T, D]
+    .sum(0);
 
 /** What experts have room for. An order drawn at random is another one each step, and in evaluation always the same. */
 function limited<R extends Routing>(routing: R, capacity: CapacityOptions, { train, key }: RouteOptions): R {

@@ -22,7 +22,7 @@ export interface NormalizationParams {
 
 export interface Normalization {
   init(key?: Key): NormalizationParams;
-  /** `[…, D] -> […, D]`. */
+  /** `[…, D] -> […, D]`, computed in the dtype of the parameters, in that of x. */
   apply(params: NormalizationParams, x: Tensor): Tensor;
 }
 
@@ -37,6 +37,9 @@ export function normalization(options: NormalizationOptions): Normalization {
   const { dim, kind = "rms", eps = 1e-5 } = options;
   return {
     init: () => ({ scale: ones([dim]), ...(kind === "layer" && { shift: zeros([dim]) }) }),
-    apply: ({ scale, shift }, x) => (shift ? layerNorm(x, scale, shift, { eps }) : rmsNorm(x, scale, null, { eps })),
+    apply({ scale, shift }, x) {
+      const own = x.cast(scale.dtype);
+      return (shift ? layerNorm(own, scale, shift, { eps }) : rmsNorm(own, scale, null, { eps })).cast(x.dtype);
+    },
   };
 }

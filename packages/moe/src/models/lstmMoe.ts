@@ -19,6 +19,7 @@ import { drawingKey } from "../routing/gate.ts";
 import { noisyTopK, type NoisyTopKParams } from "../routing/noisyTopK.ts";
 import type { LogitRouting } from "../routing/routing.ts";
 import type { LanguageModel, LossOptions } from "./model.ts";
+import { keepsF32, wide } from "./precision.ts";
 
 export interface LstmMoeOptions {
   /** V, how many tokens there are. */
@@ -124,6 +125,7 @@ export function lstmMoe(options: LstmMoeOptions): LstmMoe {
 
   return {
     context: Infinity,
+    keepsF32,
     init(key) {
       const [embeddingKey, firstKey, mixtureKey, secondKey, headKey] = random.split(key, 5);
       return {
@@ -137,7 +139,7 @@ export function lstmMoe(options: LstmMoeOptions): LstmMoe {
     apply: (params, ids, given = {}) => whole(params, ids, given),
     loss(params, batch, given) {
       const { logits, ...rest } = whole(params, batch.tokens, given);
-      const entropy = crossEntropy(logits, batch.targets);
+      const entropy = crossEntropy(wide(logits), batch.targets);
       return { loss: entropy.add(rest.balance), crossEntropy: entropy, ...rest };
     },
     start,

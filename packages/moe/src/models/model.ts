@@ -15,6 +15,8 @@ export interface Model<P, B, A extends { readonly loss: Tensor }> {
   init(key: Key): P;
   /** `loss`, a scalar, and what else is worth knowing about a step. Synchronous: it writes a graph. */
   loss(params: P, batch: B, options: LossOptions): A;
+  /** Whether the parameter at a path, such as `layers.0.norm.scale`, is left f32 where `train` has the precision f16; none is by default. */
+  readonly keepsF32?: (path: string) => boolean;
   /** The parameters after a step's update, for changes that no gradient makes, such as `updateBias`. */
   afterStep?(params: P, aux: NoInfer<A>): P;
 }

@@ -11,6 +11,7 @@ import { withDropped } from "../routing/makeRouting.ts";
 import type { LogitRouting, RouteOptions } from "../routing/routing.ts";
 import { switchTop1 } from "../routing/switchTop1.ts";
 import type { LossOptions, Model } from "./model.ts";
+import { keepsF32, wide } from "./precision.ts";
 import { relativeBias } from "./relativeBias.ts";
 
 export interface SwitchTransformerOptions {
@@ -143,6 +144,7 @@ export function switchTransformer(options: SwitchTransformerOptions): SwitchTran
   };
 
   return {
+    keepsF32,
     init(key) {
       const [tokenKey, encoderKey, decoderKey, headKey] = random.split(key, 4);
       return {
@@ -155,7 +157,7 @@ export function switchTransformer(options: SwitchTransformerOptions): SwitchTran
     apply,
     loss(params, batch, lossOptions) {
       const { logits, routings } = apply(params, batch, lossOptions);
-      return { loss: crossEntropy(logits, batch.targets), routings };
+      return { loss: crossEntropy(wide(logits), batch.targets), routings };
     },
   };
 }
@@ -214,7 +216,7 @@ function layer(options: SwitchTransformerOptions, isSparse: boolean, isDecoder: 
 
   const mixture = (params: NonNullable<LayerParams["moe"]>, x: Tensor, routeOptions: RouteOptions) => {
     const rows = x.reshape([-1, dim]); // [B·S, D]
-    const decided = router.route(params.router, rows, routeOptions);
+    const decided = router.route(params.router, rows.cast(params.router.gate.dtype), routeOptions);
     const routing = withSequenceCapacity(decided, x.shape[1], capacity);
     const output = combine(networks.apply(params.experts, dispatch(rows, routing), routing), routing);
     return { routing, output: output.reshape(x.shape) };

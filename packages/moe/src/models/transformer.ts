@@ -24,6 +24,7 @@ import { noisyTopK, type NoisyTopKParams } from "../routing/noisyTopK.ts";
 import type { LogitRouting, Router, Routing } from "../routing/routing.ts";
 import { block, type BlockParams } from "./block.ts";
 import type { LanguageModel, LossOptions } from "./model.ts";
+import { keepsF32, wide } from "./precision.ts";
 
 /** The mixtures of a transformer: the options of `moe`, but for what the transformer says. */
 export interface TransformerMoeOptions<P, R extends Routing> extends Omit<
@@ -181,6 +182,7 @@ export function transformer<P = NoisyTopKParams, R extends Routing = LogitRoutin
 
   return {
     context,
+    keepsF32,
     init(key) {
       const [tokenKey, positionKey, headKey, layersKey] = random.split(key, 4);
       return {
@@ -194,7 +196,7 @@ export function transformer<P = NoisyTopKParams, R extends Routing = LogitRoutin
     apply: (params, ids, lossOptions = {}) => forward(params, ids, lossOptions).output,
     loss(params, batch, lossOptions) {
       const { logits, ...rest } = forward(params, batch.tokens, lossOptions).output;
-      const entropy = crossEntropy(logits, batch.targets);
+      const entropy = crossEntropy(wide(logits), batch.targets);
       return { loss: entropy.add(rest.balance), crossEntropy: entropy, ...rest };
     },
     start: (params, batch) => ({
@@ -245,7 +247,7 @@ function sumLosses(
   const losses: { [name: string]: Tensor } = {};
   for (const result of results)
     for (const [name, loss] of Object.entries(result.losses)) losses[name] = losses[name]?.add(loss) ?? loss;
-  const balance = results.map((r) => r.balance).reduce((sum, b) => sum.add(b), fullLike(x, 0, [], x.dtype));
+  const balance = results.map((r) => r.balance).reduce((sum, b) => sum.add(wide(b)), wide(fullLike(x, 0, [], x.dtype)));
   return { losses, balance };
 }
 

@@ -4,6 +4,7 @@ import { routingStatistics } from "../diagnostics/routingStatistics.ts";
 import { aboutTimes } from "./aboutTimes.ts";
 import { loadCheckpoint, loadTraining, saveCheckpoint } from "./checkpoint.ts";
 import { checkpointOfStep, keepOnly, stepsIn } from "./history.ts";
+import type { LossScale, Precision } from "./lossScale.ts";
 import { optional } from "./optional.ts";
 import { metricsLog } from "./runLog.ts";
 import { scalarsOf } from "./scalars.ts";
@@ -19,11 +20,13 @@ export { lockRun } from "./runLock.ts";
 interface Training<P, S> {
   readonly state: S;
   readonly average: P | null;
+  readonly lossScale: LossScale | null;
   /** Steps done. */
   readonly step: number;
   readonly seed: number;
   /** How much of the average a step leaves; null if none is kept. */
   readonly ema: number | null;
+  readonly precision: Precision;
   /** Of the last step. */
   readonly loss: number;
   readonly best: Best;
@@ -49,23 +52,33 @@ export async function beginning<P, B, A extends { readonly loss: Tensor }, S>(
 
 /** Where the newest checkpoint was made. */
 async function whereSaved<P, B, A extends { readonly loss: Tensor }, S>(
-  { checkpoint, seed = 0, ema: decay }: TrainOptions<P, B, A, S>,
-  { params, state, average, best }: Standing<P, S>,
+  { checkpoint, seed = 0, ema: decay, precision = "f32" }: TrainOptions<P, B, A, S>,
+  { params, state, average, lossScale, best }: Standing<P, S>,
 ): Promise<Standing<P, S>> {
   const { dir } = checkpoint!;
   const ema = decay ?? null;
   // First what the run is: where that differs, the rest would not fit, and would not say why.
-  const its = await loadTraining(dir, { seed, ema });
+  const its = await loadTraining(dir, { seed, ema, precision });
   if (its.seed !== seed)
     throw new ConfigError(`train: the run in ${dir} has the seed ${its.seed}, not ${seed}; resume it with its own`);
   if (its.ema !== ema)
     throw new ConfigError(
       `train: the run in ${dir} has the ema ${its.ema ?? "none"}, not ${ema ?? "none"}; resume it with its own`,
     );
-  const like: Training<P, S> = { state, average: average ?? null, step: 0, seed, ema, loss: 0, best };
-  const { average: saved, ...training } = await loadTraining(dir, like);
+  if (its.precision !== precision)
+    throw new ConfigError(
+      `train: the run in ${dir} has the precision ${its.precision}, not ${precision}; resume it with its own`,
+    );
+  const kept = { average: average ?? null, lossScale: lossScale ?? null };
+  const like: Training<P, S> = { state, ...kept, step: 0, seed, ema, precision, loss: 0, best };
+  const { average: saved, lossScale: scale, ...training } = await loadTraining(dir, like);
   await metricsLog.rewind(dir, training.step);
-  return { ...training, ...(saved !== null && { average: saved }), params: await loadCheckpoint(dir, params) };
+  return {
+    ...training,
+    ...(saved !== null && { average: saved }),
+    ...(scale !== null && { lossScale: scale }),
+    params: await loadCheckpoint(dir, params),
+  };
 }
 
 const toldOf = aboutTimes(200);
@@ -73,18 +86,19 @@ const toldOf = aboutTimes(200);
 /** Adds a step to the run's log. */
 export async function note<P, B, A extends { readonly loss: Tensor }, S>(
   { optimizer, steps, checkpoint }: TrainOptions<P, B, A, S>,
-  { step, loss, aux, gradientNorm, evaluation }: Report<P, A>,
+  { step, loss, aux, gradientNorm: norm, lossScale, evaluation }: Report<P, A>,
 ): Promise<void> {
   const [scalars, routing] = await Promise.all([
     scalarsOf(aux),
     toldOf(step + 1, steps) ? routingStatistics(aux) : undefined,
   ]);
+  const gradientNorm = Number.isFinite(norm) ? norm : undefined;
   const learningRate = optimizer.learningRate?.(step);
   await metricsLog.note(checkpoint!.dir, {
     step: step + 1,
     time: Date.now(),
     scalars: { ...scalars, loss },
-    ...optional({ learningRate, gradientNorm, evaluation, routing }),
+    ...optional({ learningRate, gradientNorm, lossScale, evaluation, routing }),
   });
 }
 
@@ -99,8 +113,10 @@ export async function save<P, B, A extends { readonly loss: Tensor }, S>(
   const training: Training<P, S> = {
     ...at,
     average: at.average ?? null,
+    lossScale: at.lossScale ?? null,
     seed: options.seed ?? 0,
     ema: options.ema ?? null,
+    precision: options.precision ?? "f32",
   };
   await metricsLog.settle(dir);
   await saveCheckpoint(checkpointOfStep(dir, at.step), params, training);

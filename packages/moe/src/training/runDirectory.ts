@@ -1,5 +1,6 @@
 import { ConfigError, FormatError } from "@switchyard/tensor";
 import * as files from "#files";
+import type { Precision } from "./lossScale.ts";
 
 /** The sizes of a language model of the command line: what a run must remember to build it again. */
 export interface ModelSizes {
@@ -35,6 +36,8 @@ export interface TrainingConfig {
   readonly clip: number;
   /** Of the parameters' average; null for none. */
   readonly ema: number | null;
+  /** Of loss and gradient; runs from before there was a choice have none noted, and are f32. */
+  readonly precision?: Precision;
   /** Steps from one evaluation, and one checkpoint, to the next. */
   readonly evalEvery: number;
   /** Evaluations without improvement that end the run; null for no such end. */

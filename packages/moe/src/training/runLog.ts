@@ -12,8 +12,10 @@ export interface StepRecord {
   /** Each scalar that the model's loss came with, by path. */
   readonly scalars: { readonly [path: string]: number };
   readonly learningRate?: number;
-  /** Before clipping. */
+  /** Before clipping; not where it is not finite, as in f16 of a step that was skipped. */
   readonly gradientNorm?: number;
+  /** After the step, in f16. */
+  readonly lossScale?: number;
   readonly evaluation?: Evaluation;
   /** Of about two hundred steps of a run, by the path of the routing. */
   readonly routing?: { readonly [path: string]: RoutingStatistics };

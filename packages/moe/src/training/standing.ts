@@ -1,5 +1,6 @@
 import { ConfigError, GradientError, type Key, type Tensor } from "@switchyard/tensor";
 import type { Evaluation } from "./evaluate.ts";
+import { firstLossScale } from "./lossScale.ts";
 import type { Trained } from "./step.ts";
 import type { TrainOptions } from "./trainOptions.ts";
 
@@ -21,13 +22,14 @@ export interface Standing<P, S> extends Trained<P, S> {
 
 /** Where a new run begins. */
 export function startOf<P, B, A extends { readonly loss: Tensor }, S>(
-  { model, optimizer, ema }: TrainOptions<P, B, A, S>,
+  { model, optimizer, ema, precision }: TrainOptions<P, B, A, S>,
   initKey: Key,
 ): Standing<P, S> {
   const params = model.init(initKey);
   const best: Best = { step: null, value: null, since: 0 };
   const average = ema === undefined ? {} : { average: params };
-  return { params, state: optimizer.init(params), ...average, step: 0, loss: NaN, best };
+  const lossScale = precision === "f16" ? { lossScale: firstLossScale() } : {};
+  return { params, state: optimizer.init(params), ...average, ...lossScale, step: 0, loss: NaN, best };
 }
 
 /** The best evaluation, one more taken into account. */

@@ -2,6 +2,7 @@ import { random, realize, type Key, type Tensor } from "@switchyard/tensor";
 import { clipByGlobalNorm, globalNorm, treeLeaves, treeMap, valueAndGrad, type Optimizer } from "@switchyard/autograd";
 import { isFloat, leafStorage, valueNode } from "@switchyard/tensor/graph";
 import type { Model } from "../models/model.ts";
+import { inHalves, judged, unscaled, type LossScale } from "./lossScale.ts";
 
 /** What decides a step, of the options of `train`. */
 export interface StepOptions<P, B, A extends { readonly loss: Tensor }, S> {
@@ -19,6 +20,8 @@ export interface Trained<P, S> {
   readonly state: S;
   /** The exponential moving average of the parameters, if one is kept. */
   readonly average?: P;
+  /** In f16. */
+  readonly lossScale?: LossScale;
 }
 
 /** What a step computes, written but not run. */
@@ -38,35 +41,44 @@ export interface Prepared<P, A, S> extends Trained<P, S> {
  */
 export async function prepareStep<P, B, A extends { readonly loss: Tensor }, S>(
   options: StepOptions<P, B, A, S>,
-  { params, state, average }: Trained<P, S>,
+  before: Trained<P, S>,
   step: number,
   stepKey: Key,
 ): Promise<Prepared<P, A, S>> {
   const { model, optimizer, clip, ema } = options;
-  const { aux, loss, grads } = await gradientOf(options, params, step, stepKey);
+  const { params, state, average = params, lossScale } = before;
+  const { aux, loss, grads } = await gradientOf(options, before, step, stepKey);
   const gradientNorm = clip === undefined ? undefined : globalNorm(grads);
   const [updated, next] = optimizer.update(params, clip === undefined ? grads : clipByGlobalNorm(grads, clip), state);
   const after = model.afterStep ? model.afterStep(updated, aux) : updated;
-  return {
-    aux,
-    loss,
+  const trained = {
     params: after,
     state: next,
-    ...(gradientNorm && { gradientNorm }),
-    ...(ema !== undefined && { average: averaged(average ?? params, after, ema, step) }),
+    ...(ema !== undefined && { average: averaged(average, after, ema, step) }),
   };
+  const prepared = { aux, loss, ...(gradientNorm && { gradientNorm }) };
+  if (!lossScale) return { ...prepared, ...trained };
+  const verdict = judged(grads, lossScale);
+  const kept = verdict.kept(trained, { params, state, ...(ema !== undefined && { average }) });
+  return { ...prepared, ...kept, lossScale: verdict.lossScale };
 }
 
 /** The mean of loss and gradient over the batches of a step, and what the last of them came with. */
 async function gradientOf<P, B, A extends { readonly loss: Tensor }, S>(
   { model, data, accumulate = 1 }: StepOptions<P, B, A, S>,
-  params: P,
+  { params, lossScale }: Trained<P, S>,
   step: number,
   stepKey: Key,
 ): Promise<{ aux: A; loss: Tensor; grads: P }> {
   const of = async (batch: number): Promise<[A, P]> => {
     const [inputs, key] = [await data(batch), random.fold(stepKey, batch)];
-    return valueAndGrad((p: P) => model.loss(p, inputs, { train: true, key }))(params);
+    if (!lossScale) return valueAndGrad((p: P) => model.loss(p, inputs, { train: true, key }))(params);
+    const scaled = (p: P) => {
+      const aux = model.loss(inHalves(p, model.keepsF32), inputs, { train: true, key });
+      return { aux, loss: aux.loss.cast("f32").mul(lossScale.scale) };
+    };
+    const [{ aux }, grads] = valueAndGrad(scaled)(params);
+    return [aux, grads];
   };
   const first = step * accumulate;
   let sum: { loss: Tensor; grads: P } | undefined;
@@ -79,7 +91,8 @@ async function gradientOf<P, B, A extends { readonly loss: Tensor }, S>(
   const [aux, grads] = await of(first + accumulate - 1);
   const total = added(sum, aux.loss, grads);
   const mean = (x: Tensor): Tensor => (accumulate > 1 && isFloat(x.dtype) ? x.div(accumulate) : x);
-  return { aux, loss: mean(total.loss), grads: treeMap(mean, total.grads) };
+  const gradsOfMean = treeMap(mean, total.grads);
+  return { aux, loss: mean(total.loss), grads: lossScale ? unscaled(gradsOfMean, lossScale) : gradsOfMean };
 }
 
 function added<P>(sum: { loss: Tensor; grads: P } | undefined, loss: Tensor, grads: P): { loss: Tensor; grads: P } {

@@ -1,6 +1,7 @@
-import { ConfigError, random, realize, type Key, type Tensor } from "@switchyard/tensor";
+import { ConfigError, defaultDevice, random, realize, type Key, type Tensor } from "@switchyard/tensor";
 import { evaluate, type Evaluation } from "./evaluate.ts";
 import type * as Keeping from "./keeping.ts";
+import { checkHalves } from "./lossScale.ts";
 import { optional } from "./optional.ts";
 import { bestAfter, nonFinite, startOf, type Standing } from "./standing.ts";
 import { prepareStep, unrealized, type Prepared, type Trained } from "./step.ts";
@@ -19,6 +20,8 @@ export interface Report<P, A> {
   readonly average?: P;
   /** Before clipping, if `clip` is set. */
   readonly gradientNorm?: number;
+  /** Of the next step, if `precision` is f16; half of the one before, where this step overflowed and was skipped. */
+  readonly lossScale?: number;
   /** Where `evaluate` was due. */
   readonly evaluation?: Evaluation;
 }
@@ -34,6 +37,7 @@ export interface Run<P, A> extends AsyncIterable<Report<P, A>> {
  * parameters before. While the device works, the graph of the next step is built.
  *
  * @throws {ConfigError} on a bad option; when the run starts, if a directory holds a run and `resume` is not set, or there is nothing to resume.
+ * @throws {DeviceError} when the run starts, if `precision` is f16 and the device has none.
  * @throws {GradientError} from the step whose loss, or whose parameters at a checkpoint, are not finite. The last good checkpoint stays.
  */
 export function train<P, B, A extends { readonly loss: Tensor }, S>(options: TrainOptions<P, B, A, S>): Run<P, A> {
@@ -54,6 +58,7 @@ async function* runOf<P, B, A extends { readonly loss: Tensor }, S>(
   options: TrainOptions<P, B, A, S>,
   run: { last?: Report<P, A> },
 ): AsyncGenerator<Report<P, A>, void> {
+  if (options.precision === "f16") await checkHalves(defaultDevice());
   if (!options.checkpoint) return yield* stepsOf(options, run);
   const keeping = await import("./keeping.ts");
   const unlock = await keeping.lockRun(options.checkpoint.dir);
@@ -73,7 +78,7 @@ async function* stepsOf<P, B, A extends { readonly loss: Tensor }, S>(
   const [initKey, stepKey] = random.split(random.key(options.seed ?? 0));
   const start = startOf(options, initKey);
   let at = keeping ? await keeping.beginning(options, start) : start;
-  if (at === start) await realize([at.params, at.state]);
+  if (at === start) await realize([at.params, at.state, at.lossScale]);
   const isOver = (): boolean => at.step >= steps || at.best.since >= (judging?.patience ?? Infinity);
   if (isOver()) {
     run.last = await endAgain(options, at, stepKey);
@@ -90,11 +95,13 @@ async function* stepsOf<P, B, A extends { readonly loss: Tensor }, S>(
       isBetween = false;
       const { aux, loss: lossTensor, gradientNorm: normTensor, ...trained } = prepared;
       const made = unrealized([aux, lossTensor, normTensor]);
-      const work = realize(prepared, { donate: [at.params, at.state, at.average, spent] });
+      const work = realize(prepared, { donate: [at.params, at.state, at.average, at.lossScale, spent] });
       const { step } = at;
       spent = made;
       const following = step + 1 < steps ? prepareMeanwhile(options, trained, step + 1, stepKey) : prepared;
-      const [loss, gradientNorm, next] = await Promise.all([lossTensor.item(), normTensor?.item(), following, work]);
+      const scaleTensor = trained.lossScale?.scale;
+      const read = Promise.all([lossTensor.item(), normTensor?.item(), scaleTensor?.item()]);
+      const [[loss, gradientNorm, lossScale], next] = await Promise.all([read, following, work]);
       if (!Number.isFinite(loss)) {
         const what = `the loss of step ${step} is ${loss}`;
         throw keeping ? await keeping.astray(checkpoint!.dir, what) : nonFinite(what);
@@ -103,7 +110,7 @@ async function* stepsOf<P, B, A extends { readonly loss: Tensor }, S>(
       const evaluation = await evaluateIfDue(options, trained, step + 1);
       const best = bestAfter(options, at.best, evaluation, step + 1);
       at = { ...trained, step: step + 1, loss, best };
-      const report = { step, loss, aux, ...modelOf(trained), ...optional({ gradientNorm, evaluation }) };
+      const report = { step, loss, aux, ...modelOf(trained), ...optional({ gradientNorm, lossScale, evaluation }) };
       await keeping?.note(options, report);
       if (keeping && (isDue(checkpoint, at.step, steps) || best.step === at.step || isOver()))
         saved = await keeping.save(options, at);

@@ -6,6 +6,7 @@ import {
   checkOptions,
   flag,
   fraction,
+  oneOf,
   positiveInteger,
   positiveNumber,
   requireOptions,
@@ -13,6 +14,7 @@ import {
   wholeNumber,
 } from "@switchyard/tensor/graph";
 import type { Model } from "../models/model.ts";
+import type { Precision } from "./lossScale.ts";
 
 export interface TrainOptions<P, B, A extends { readonly loss: Tensor }, S> {
   readonly model: Model<P, B, A>;
@@ -31,6 +33,13 @@ export interface TrainOptions<P, B, A extends { readonly loss: Tensor }, S> {
   readonly clip?: number;
   /** Keeps an average of the parameters, of which a step leaves so much, such as 0.999; evaluation then judges the average. */
   readonly ema?: number;
+  /**
+   * What loss and gradient are computed in, f32 by default. In f16, parameters and the optimizer's state stay f32; each step casts the parameters, but for those
+   * that the model's `keepsF32` names (of our models, routers and norms), and multiplies the loss by a scale, 2^15 at first, so that small gradients do not vanish.
+   * A step whose gradient is not finite changes no tensor of parameters, state or average and halves the scale, down to 1; 200 others double it, up to 2^24. Schedules
+   * count skipped steps too. A model of your own casts the floats of its batches to the dtype of its parameters. Evaluation computes in f32.
+   */
+  readonly precision?: Precision;
   /** Judges by other data every so many steps, and after the last. */
   readonly evaluate?: {
     readonly data: (index: number) => B | Promise<B>;
@@ -64,6 +73,7 @@ export function checkTrain<P, B, A extends { readonly loss: Tensor }, S>(options
     accumulate: positiveInteger,
     clip: positiveNumber,
     ema: fraction,
+    precision: oneOf("f32", "f16"),
     evaluate: anObject,
     checkpoint: anObject,
     resume: flag,

@@ -192,6 +192,33 @@ describe("switchyard train", () => {
   });
 });
 
+describe("switchyard train --precision f16", () => {
+  test("trains in f16, goes on so, and refuses a device without it before anything is written", async () => {
+    const f16 = ["--precision", "f16", "--eval-every", "1", ...small];
+    const before = await readdir(join(dir, "runs")).catch(() => []);
+    const refused = await switchyard("train", ...f16, "--device", "wasm", "--steps", "2");
+    expect(refused).toEqual({
+      code: 1,
+      out: "",
+      err: expect.stringMatching(/^switchyard: .*wasm has no f16; take f32/),
+    });
+    expect(await readdir(join(dir, "runs")).catch(() => [])).toEqual(before);
+    const { code, err, out } = await switchyard("train", ...f16, "--steps", "2", "--json");
+    expect([code, err]).toEqual([0, ""]);
+    const { run } = JSON.parse(out.split("\n")[0]) as { run: string };
+    expect(JSON.parse(await readFile(join(dir, run, "run.json"), "utf8"))).toMatchObject({ precision: "f16" });
+    const elsewhere = await switchyard("train", "--resume", run, "--device", "wasm");
+    expect([elsewhere.code, elsewhere.err]).toEqual([1, expect.stringMatching(/wasm has no f16/)]);
+    const again = await switchyard("train", "--resume", run, "--device", "cpu");
+    expect([again.code, again.err]).toEqual([0, ""]);
+    const notes = (await readFile(join(dir, run, "metrics.jsonl"), "utf8")).trim().split("\n");
+    expect(notes.map((line) => typeof (JSON.parse(line) as { lossScale: unknown }).lossScale)).toEqual([
+      "number",
+      "number",
+    ]);
+  });
+});
+
 describe("switchyard train --config", () => {
   test("takes options from a file, of which those of the command line count more", async () => {
     const config = {
