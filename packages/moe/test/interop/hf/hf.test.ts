@@ -330,6 +330,7 @@ describe("exportHf", () => {
     const { stdout } = await promisify(execFile)(process.execPath, args);
     const { peak, largest, total } = JSON.parse(stdout) as { peak: number; largest: number; total: number };
     expect(total / largest).toBeGreaterThan(30);
+    expect(peak / largest).toBeGreaterThan(0.9);
     expect(peak / largest).toBeLessThan(5);
   });
 
