@@ -23,11 +23,12 @@ export interface Kill {
 
 /** Numbers in [1, 2) without pattern, like x: what a rule makes of them is zero only where it is zero of anything. */
 export function probeLike(x: Tensor): Tensor {
-  // A linear congruential step wraps around, and scatters what was in order.
-  const scattered = iotaLike(x, [x.size], 0, "i32").mul(1103515245).cast(x.dtype);
+  // A linear congruential step wraps around, and scatters what was in order. In f32, as f16 has no number as large as those.
+  const scattered = iotaLike(x, [x.size], 0, "i32").mul(1103515245).cast("f32");
   return scattered
     .mul(2 ** -32)
     .add(1.5)
+    .cast(x.dtype)
     .reshape(x.shape);
 }
 

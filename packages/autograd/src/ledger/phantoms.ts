@@ -1,4 +1,4 @@
-import { where, type Tensor } from "@switchyard/tensor";
+import { where, type FloatDType, type Tensor } from "@switchyard/tensor";
 import { fromNode, opName, type AnyNode, type PrimitiveName, type ScalarOp } from "@switchyard/tensor/graph";
 import type { ByClass, RuleStep } from "../backward.ts";
 import { killsOf, mayKill, phantomAt, probeLike, type Kill } from "./kills.ts";
@@ -73,9 +73,12 @@ export function lostWithin(step: RuleStep<Carried>, i: number): Start[] {
   });
 }
 
+/** Powers of 2 that make numbers of a dtype much larger and seldom infinite. */
+const scales = { f16: 2 ** 15, f32: 2 ** 100, f64: 2 ** 1000 } satisfies { [D in FloatDType]: number };
+
 /** Where a rule gives something of a cotangent made larger. By a power of 2, so what adds up to exactly zero still does. */
 function isNonzeroAtScale({ rule }: RuleStep<Carried>, i: number, ct: Tensor): Tensor {
-  const larger = rule(ct.mul(ct.dtype === "f64" ? 2 ** 1000 : 2 ** 100))[i]!;
+  const larger = rule(ct.mul(scales[ct.dtype as FloatDType]))[i]!;
   return larger.ne(0).and(larger.isFinite());
 }
 

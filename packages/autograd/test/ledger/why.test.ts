@@ -219,6 +219,20 @@ describe("the reason is the one that holds at the element", () => {
   });
 });
 
+test.each([
+  ["f16", 2 ** -15],
+  ["f64", 1e-200],
+] as const)("a product too small for %s is told from a sum that cancels", async (dtype, tiny) => {
+  const row = (...values: number[]): Tensor => tensor([values], { dtype });
+  const f = (w: Tensor): Tensor => w.reshape([1, 1]).matmul(row(tiny, tiny)).mul(row(tiny, tiny)).sum();
+  const g = (w: Tensor): Tensor => w.reshape([1, 1]).matmul(row(1, 1)).mul(row(tiny, -tiny)).sum();
+  expect(await reasons((w) => w.mul(tensor([1, 0], { dtype })).sum(), tensor([1, 2], { dtype }))).toEqual([
+    ["zero input", 1],
+  ]);
+  expect(await reasons(f, tensor([1], { dtype }))).toEqual([["underflow", 1]]);
+  expect(await reasons(g, tensor([1], { dtype }))).toEqual([["cancelled", 1]]);
+});
+
 test("zeros are found with their scopes, and in debug their lines", async () => {
   const [zero] = (await why((w) => scope("layer", () => w.relu()).sum(), x([-1])))!;
   expect(zero.at).toBe("layer");
