@@ -155,3 +155,4 @@ export { loadCheckpoint, saveCheckpoint } from "./training/checkpoint.ts";
 export { evaluate, type EvaluateOptions, type Evaluation } from "./training/evaluate.ts";
 export { train, type Report, type Run } from "./training/train.ts";
 export type { TrainOptions } from "./training/trainOptions.ts";
+export type { Precision } from "./training/lossScale.ts";
