@@ -82,10 +82,20 @@ function isNonzeroAtScale({ rule }: RuleStep<Carried>, i: number, ct: Tensor): T
   return larger.ne(0).and(larger.isFinite());
 }
 
-/** Makes phantoms as large as they were at their start: they tell where, and must not become too small to. */
+/** Below these a phantom is on its way to underflow. */
+const small = { f16: 2 ** -12, f32: 2 ** -60, f64: 2 ** -500 } satisfies { [D in FloatDType]: number };
+
+/**
+ * Makes phantoms that have become small as large as they were at their start: they tell where, and must not become too small to. Others stay what they
+ * are, since those that cancel must still do so.
+ */
 export function refresh(node: AnyNode, arrived: ByClass<Carried>): void {
   const probe = probeLike(fromNode(node));
-  for (const [cls, ct] of arrived) if (cls.site) arrived.set(cls, where(ct.ne(0), probe, 0));
+  for (const [cls, ct] of arrived) {
+    if (!cls.site) continue;
+    const isSmall = ct.ne(0).and(ct.abs().lt(small[ct.dtype as FloatDType]));
+    arrived.set(cls, where(isSmall, probe, ct));
+  }
 }
 
 /** What one consumer gave. */
