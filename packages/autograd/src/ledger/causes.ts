@@ -3,17 +3,7 @@ import { fromNode, opName, repeating, type AnyNode } from "@switchyard/tensor/gr
 import { backward, type ByClass, type Classes } from "../backward.ts";
 import { placeOf, type Flow } from "./flow.ts";
 import { mayKill } from "./kills.ts";
-import {
-  cancellation,
-  cancelled,
-  killed,
-  lostWithin,
-  mayUnderflow,
-  refresh,
-  type Carried,
-  type Piece,
-  type Site,
-} from "./phantoms.ts";
+import { cancellation, cancelled, killed, lostWithin, type Carried, type Piece, type Site } from "./phantoms.ts";
 import { keyOf, pathClasses, untagged, type PathClass } from "./pathClass.ts";
 import type { Cause, NoPath } from "./zero.ts";
 
@@ -55,7 +45,6 @@ export async function causesOfZeros(request: CausesRequest): Promise<ReadonlyMap
         const cls = intern(path, siteOf(cancellation(node, given), node, site !== undefined));
         arrived.set(cls, arrived.get(cls)?.add(phantom) ?? phantom);
       }
-      if (given.some(({ consumer }) => mayUnderflow(consumer))) refresh(node, arrived);
       if (watched.has(node)) arrivals.set(node, arrived);
     },
     gave(x, consumer, _left, given, ct) {
@@ -66,8 +55,9 @@ export async function causesOfZeros(request: CausesRequest): Promise<ReadonlyMap
     passed(step, give) {
       const { node, wanted } = step;
       for (const i of wanted)
-        for (const { path, why, phantom, secondary, placeless } of [...killed(step, i), ...lostWithin(step, i)]) {
-          const site = siteOf(why, placeless ? undefined : node, secondary);
+        for (const { path, phantom, begins } of [...killed(step, i), ...lostWithin(step, i)]) {
+          const site =
+            "why" in begins ? siteOf(begins.why, begins.placeless ? undefined : node, begins.secondary) : begins;
           give(node.inputs[i], classes.arriving(node.inputs[i], node, intern(path, site)), phantom);
         }
     },

@@ -19,8 +19,13 @@ export interface Carried {
 /** A phantom that starts at an input of a node. */
 export interface Start {
   readonly path: PathClass;
-  readonly why: NoPath;
   readonly phantom: Tensor;
+  readonly begins: Beginning | Site;
+}
+
+/** A site that is found there. */
+interface Beginning {
+  readonly why: NoPath;
   readonly secondary: boolean;
   /** It may start nearly anywhere: the place is not told, so that others can have a class for each of theirs. */
   readonly placeless?: true;
@@ -31,7 +36,13 @@ export function killed(step: RuleStep<Carried>, i: number): Start[] {
   const real = [...step.cts].filter(([{ site }]) => !site);
   if (real.length === 0 || !mayKill(step.node, i)) return [];
   return killsOf(step, i).flatMap((why) =>
-    real.flatMap(([{ path }, ct]) => phantomsOf(why, ct, step.inputs[i]).map((phantom) => ({ path, why, ...phantom }))),
+    real.flatMap(([{ path }, ct]) =>
+      phantomsOf(why, ct, step.inputs[i]).map(({ phantom, secondary }) => ({
+        path,
+        phantom,
+        begins: { why, secondary },
+      })),
+    ),
   );
 }
 
@@ -53,23 +64,28 @@ export function lostWithin(step: RuleStep<Carried>, i: number): Start[] {
   const { node, cts, output, inputs } = step;
   if (!adds.has(node.op) && !mayUnderflow(node)) return [];
   return [...cts].flatMap(([{ path, site }, ct]): Start[] => {
-    // A phantom has no size to lose.
-    if (site && !adds.has(node.op)) return [];
     const [given, some] = [ct, phantomAt(ct.ne(0), output)].map((arrived) => step.rule(arrived)[i]);
     if (!given || !some) return [];
     const lost = given.eq(0).and(some.ne(0));
-    const phantom = (elements: Tensor): Pick<Start, "path" | "phantom" | "secondary"> => ({
+    const start = (elements: Tensor, begins: Start["begins"]): Start => ({
       path,
       phantom: phantomAt(elements, inputs[i]),
-      secondary: site !== undefined,
+      begins,
     });
-    const why: NoPath = { reason: "underflow", detail: `a product of small numbers is too small for ${given.dtype}` };
-    const underflow = (elements: Tensor): Start => ({ ...phantom(elements), why, placeless: true });
-    if (!adds.has(node.op)) return [underflow(lost)];
-    const cancelled: NoPath = { reason: "cancelled", detail: `what arrives at ${opName(node)} adds up to exactly 0` };
-    if (site || !mayUnderflow(node)) return [{ ...phantom(lost), why: cancelled }];
+    const secondary = site !== undefined;
+    const tooSmall = `a product of small numbers is too small for ${given.dtype}`;
+    // A phantom has no size to lose: it goes on as it began.
+    const underflow: Start["begins"] = site ?? {
+      why: { reason: "underflow", detail: tooSmall },
+      secondary,
+      placeless: true,
+    };
+    if (!adds.has(node.op)) return [start(lost, underflow)];
+    const detail = `what arrives at ${opName(node)} adds up to exactly 0`;
+    const cancelled: Beginning = { why: { reason: "cancelled", detail }, secondary };
+    if (!mayUnderflow(node)) return [start(lost, cancelled)];
     const tiny = lost.and(isNonzeroAtScale(step, i, ct));
-    return [underflow(tiny), { ...phantom(lost.and(tiny.not())), why: cancelled }];
+    return [start(tiny, underflow), start(lost.and(tiny.not()), cancelled)];
   });
 }
 
@@ -80,22 +96,6 @@ const scales = { f16: 2 ** 15, f32: 2 ** 100, f64: 2 ** 1000 } satisfies { [D in
 function isNonzeroAtScale({ rule }: RuleStep<Carried>, i: number, ct: Tensor): Tensor {
   const larger = rule(ct.mul(scales[ct.dtype as FloatDType]))[i]!;
   return larger.ne(0).and(larger.isFinite());
-}
-
-/** Below these a phantom is on its way to underflow. */
-const small = { f16: 2 ** -12, f32: 2 ** -60, f64: 2 ** -500 } satisfies { [D in FloatDType]: number };
-
-/**
- * Makes phantoms that have become small as large as they were at their start: they tell where, and must not become too small to. Others stay what they
- * are, since those that cancel must still do so.
- */
-export function refresh(node: AnyNode, arrived: ByClass<Carried>): void {
-  const probe = probeLike(fromNode(node));
-  for (const [cls, ct] of arrived) {
-    if (!cls.site) continue;
-    const isSmall = ct.ne(0).and(ct.abs().lt(small[ct.dtype as FloatDType]));
-    arrived.set(cls, where(isSmall, probe, ct));
-  }
 }
 
 /** What one consumer gave. */
