@@ -24,7 +24,9 @@ export interface Kill {
 /** Numbers in [1, 2) without pattern, like x: what a rule makes of them is zero only where it is zero of anything. */
 export function probeLike(x: Tensor): Tensor {
   // A linear congruential step wraps around, and scatters what was in order. In f32, as f16 has no number as large as those.
-  const scattered = iotaLike(x, [x.size], 0, "i32").mul(1103515245).cast("f32");
+  // Others at other nodes: the first elements of two would else differ by signs and powers of 2, and might cancel.
+  const salt = Math.imul(x.node.id, 0x9e3779b1);
+  const scattered = iotaLike(x, [x.size], 0, "i32").mul(1103515245).add(salt).cast("f32");
   return scattered
     .mul(2 ** -32)
     .add(1.5)

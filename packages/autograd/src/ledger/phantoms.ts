@@ -1,7 +1,7 @@
-import { where, type FloatDType, type Tensor } from "@switchyard/tensor";
+import type { FloatDType, Tensor } from "@switchyard/tensor";
 import { fromNode, opName, type AnyNode, type PrimitiveName, type ScalarOp } from "@switchyard/tensor/graph";
 import type { ByClass, RuleStep } from "../backward.ts";
-import { killsOf, mayKill, phantomAt, probeLike, type Kill } from "./kills.ts";
+import { killsOf, mayKill, phantomAt, type Kill } from "./kills.ts";
 import type { PathClass } from "./pathClass.ts";
 import type { NoPath } from "./zero.ts";
 
@@ -53,7 +53,7 @@ const adds: ReadonlySet<PrimitiveName> = new Set(["expand", "matmul", "groupedMa
 const passesOn: ReadonlySet<ScalarOp> = new Set(["neg", "abs", "relu", "add", "sub", "where"]);
 
 /** Whether a gradient may become too small there. */
-export const mayUnderflow = (node: AnyNode): boolean =>
+const mayUnderflow = (node: AnyNode): boolean =>
   node.op === "map"
     ? !passesOn.has(node.attrs.fn)
     : (adds.has(node.op) && node.op !== "expand" && node.op !== "gather") ||
