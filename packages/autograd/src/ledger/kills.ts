@@ -22,7 +22,7 @@ export interface Kill {
 }
 
 /** Numbers in [1, 2) without pattern, like x: what a rule makes of them is zero only where it is zero of anything. */
-export function probeLike(x: Tensor): Tensor {
+function probeLike(x: Tensor): Tensor {
   // A linear congruential step wraps around, and scatters what was in order. In f32, as f16 has no number as large as those.
   // Others at other nodes: the first elements of two would else differ by signs and powers of 2, and might cancel.
   const salt = Math.imul(x.node.id, 0x9e3779b1);
