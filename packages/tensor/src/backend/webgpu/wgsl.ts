@@ -154,7 +154,10 @@ export function scalarExpression(fn: ScalarOp, d: DType, to: DType, args: readon
   return exact.has(fn) ? value : rounded(to, value);
 }
 
-/** One step of a reduction, whose total is held and not yet rounded. */
+/**
+ * One step of a reduction, whose total is held and not yet rounded. A product is held in f32, so that one of very large and very small numbers
+ * may overflow on its way, where the definition in f64 does not.
+ */
 export function combineExpression(op: ReduceOp, dtype: DType, a: string, b: string): string {
   if (op === "sum") return `(${a} + ${b})`;
   if (op === "prod") return `(${a} * ${b})`;

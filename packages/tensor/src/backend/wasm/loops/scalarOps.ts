@@ -38,9 +38,9 @@ export interface LaneContext {
 
 export type Lane = (c: LaneContext, a: Vector, b: Vector, d: Vector) => V128;
 
-/** The dtypes a rule lets through. */
 type WasmFloat = Extract<WasmDType, FloatDType>;
 
+/** The dtypes a rule lets through. */
 interface Accepted extends Record<DTypeRule, WasmDType> {
   float: WasmFloat;
   numeric: Exclude<WasmDType, "bool">;
