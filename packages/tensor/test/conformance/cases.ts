@@ -187,7 +187,7 @@ export const cases = {
       .map((op) => ({ build: ([x]: readonly Tensor[]) => apply("argReduce", [x], { op }), ulps: 0 })),
   ).filter(({ inputs }) => inputs[0].shape.at(-1) !== 0),
   scan: fc.constantFrom("sum" as const, "prod" as const, "max" as const).chain((op) =>
-    withAxes(1, numbers, false, (input) =>
+    withAxes(1, numbers, true, (input) =>
       fc.tuple(fc.boolean(), fc.boolean()).map(([reverse, exclusive]) => ({
         build: ([x]: readonly Tensor[]) => apply("scan", [x], { op, reverse, exclusive }),
         ulps: op === "prod" ? 40 : 2,

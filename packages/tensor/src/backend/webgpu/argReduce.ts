@@ -19,8 +19,8 @@ export function lowerArgReduce({ name, attrs, operands, epilogue }: ArgReduce, l
   const to = shader.write(epilogue.stores[0].buffer, elementType.i32);
   const foldLanes = laneFolder(shader, lowering.limits, { lanes, columns: workgroupSize / lanes, alongRow: true });
   const pair = [
-    { name: "key", dtype: "u32" },
-    { name: "place", dtype: "u32" },
+    { name: "key", type: "u32" },
+    { name: "place", type: "u32" },
   ] as const;
   const main = `let lane = local % ${lanes}u;
 let row = group * ${workgroupSize / lanes}u + local / ${lanes}u;

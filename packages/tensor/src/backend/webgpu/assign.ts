@@ -35,7 +35,7 @@ export function lowerAssign({ name, operands, shape, epilogue }: Assign, lowerin
   );
   // In a loop: what follows each has barriers before the loop begins again.
   const foldLanes = laneFolder(shader, lowering.limits, { lanes, columns: 1, alongRow: true });
-  const variables = (...names: string[]) => names.map((name) => ({ name, dtype: "i32" }) as const);
+  const variables = (...names: string[]) => names.map((name) => ({ name, type: "i32" }) as const);
   const foldBids = foldLanes(variables("best", "second", "column"), betterBid);
   const foldHeld = foldLanes(variables("amount", "place"), lowerBid);
   const main = `let rows = ${shader.int(rows)};

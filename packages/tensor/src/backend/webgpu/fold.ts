@@ -1,7 +1,6 @@
-import type { DType } from "../../types.ts";
 import type { Limits } from "./lower.ts";
 import type { Shader } from "./shader.ts";
-import { fromElement, heldAs, toElement } from "./wgsl.ts";
+import { pack, packedType, unpack, wordsOf, type HeldType } from "./totals.ts";
 
 /** How a workgroup is shared out: `columns` points with `lanes` invocations each. */
 export interface Arrangement {
@@ -14,7 +13,7 @@ export interface Arrangement {
 /** A variable of each invocation. */
 interface Variable {
   readonly name: string;
-  readonly dtype: DType;
+  readonly type: HeldType;
 }
 
 /** What the values of lower lanes and those of higher ones are together, as expressions. */
@@ -43,7 +42,7 @@ export function laneFolder(shader: Shader, limits: Limits, { lanes, columns, alo
   const throughMemory = memoryFolder(shader, { lanes, columns, alongRow }, inSubgroup);
   return (variables, combine) => {
     const shuffle = (call: string, by: string): string[] =>
-      variables.map(({ name, dtype }) => unpack(dtype, `${call}(${pack(dtype, name)}, ${by})`));
+      variables.map(({ name, type }) => unpack(type, `${call}(${pack(type, name)}, ${by})`));
     const lines: string[] = [];
     for (let span = 1; span < inSubgroup; span *= 2) {
       const others = shuffle("subgroupShuffleXor", `${span * step}u`);
@@ -68,17 +67,20 @@ function memoryFolder(
 ): (variables: readonly Variable[], combine: Combine) => string[] {
   const step = alongRow ? 1 : columns;
   const most = (lanes * columns) / done;
-  let declared = 0;
   let side = 0;
   return (variables, combine) => {
-    for (; declared < variables.length; declared++)
-      shader.declarations.push(`var<workgroup> folded${declared}: array<u32, ${2 * most}>;`);
+    const arrays = variables.map(({ type }, i) => {
+      const array = `folded${i}_${wordsOf(type)}`;
+      const declaration = `var<workgroup> ${array}: array<${packedType(type)}, ${2 * most}>;`;
+      if (!shader.declarations.includes(declaration)) shader.declarations.push(declaration);
+      return array;
+    });
     /** Of the partial results that are written next or were written last. */
-    const partial = (i: number, place: string): string => `folded${i}[${place}${side === 0 ? "" : ` + ${most}u`}]`;
+    const partial = (i: number, place: string): string => `${arrays[i]}[${place}${side === 0 ? "" : ` + ${most}u`}]`;
     const write = (place: string, values: readonly string[]): string[] =>
-      variables.map(({ dtype }, i) => `${partial(i, place)} = ${pack(dtype, values[i])};`);
+      variables.map(({ type }, i) => `${partial(i, place)} = ${pack(type, values[i])};`);
     const combineAt = (places: readonly string[]): Combined => {
-      const values = places.map((place) => variables.map(({ dtype }, i) => unpack(dtype, partial(i, place))));
+      const values = places.map((place) => variables.map(({ type }, i) => unpack(type, partial(i, place))));
       side = 1 - side;
       return combinePairs(values, combine);
     };
@@ -120,14 +122,4 @@ function combinePairs(values: readonly (readonly string[])[], combine: Combine):
   let left = values.map(name);
   while (left.length > 1) left = left.flatMap((value, i) => (i % 2 === 0 ? [name(combine(value, left[i + 1]))] : []));
   return { lines, result: left[0] };
-}
-
-/** A value as a word, and back. */
-export function pack(dtype: DType, value: string): string {
-  const held = heldAs(dtype);
-  return held === "f32" || held === "i32" ? `bitcast<u32>(${value})` : toElement(held, value);
-}
-export function unpack(dtype: DType, word: string): string {
-  const held = heldAs(dtype);
-  return held === "f32" || held === "i32" ? `bitcast<${held}>(${word})` : fromElement(held, word);
 }

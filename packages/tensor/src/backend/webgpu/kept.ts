@@ -3,9 +3,10 @@ import { findReuse } from "../../schedule/reuse.ts";
 import type { ScalarOp } from "../../scalar.ts";
 import { sizeOf } from "../../shape.ts";
 import type { DType } from "../../types.ts";
-import { pack, unpack } from "./fold.ts";
 import type { Lowering } from "./lower.ts";
 import type { Shader } from "./shader.ts";
+import { pack, unpack } from "./totals.ts";
+import { heldAs } from "./wgsl.ts";
 
 /** What walks along a row keep in memory for later walks of the same invocation. */
 export interface Kept {
@@ -50,11 +51,11 @@ export function keptValues(
   return {
     read(stage, value, dtype) {
       const row = cached[stage].get(value);
-      return row !== undefined && isFarther(row, stage) ? unpack(dtype, place(row)) : undefined;
+      return row !== undefined && isFarther(row, stage) ? unpack(heldAs(dtype), place(row)) : undefined;
     },
     write(stage, value, dtype, name) {
       const row = keeps[stage].get(value);
-      return row !== undefined && wanted.has(row) ? `${place(row)} = ${pack(dtype, name)};` : undefined;
+      return row !== undefined && wanted.has(row) ? `${place(row)} = ${pack(heldAs(dtype), name)};` : undefined;
     },
   };
 }

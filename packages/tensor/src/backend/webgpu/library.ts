@@ -53,6 +53,19 @@ const library: Readonly<Record<string, string>> = {
   let half = n >> 1u;
   return x * bitcast<f32>((half + 127) << 23u) * bitcast<f32>((n - half + 127) << 23u);
 }`,
+  // A number as x·2^y with |x| in [1, 2); 0, infinities and NaN as they are.
+  split_f32: `fn split_f32(value: f32) -> vec2<f32> {
+  if (value == 0.0 || !is_finite(value)) { return vec2(value, 0.0); }
+  let tiny = abs(value) < 1.17549435e-38;
+  let bits = bitcast<u32>(select(value, value * 16777216.0, tiny));
+  let exponent = i32((bits >> 23u) & 0xffu) - select(127, 151, tiny);
+  return vec2(bitcast<f32>((bits & 0x807fffffu) | 0x3f800000u), f32(exponent));
+}`,
+  multiply_split: `fn multiply_split(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
+  let parts = split_f32(a.x * b.x);
+  return vec2(parts.x, parts.y + a.y + b.y);
+}`,
+  join_f32: `fn join_f32(parts: vec2<f32>) -> f32 { return scale(parts.x, i32(clamp(parts.y, -252.0, 252.0))); }`,
   // x - n·by, where that is small: a first step, exact, of a reduction in several. A compiler may make one step of two, but not across
   // a clamp.
   reduce: `fn reduce(x: f32, n: f32, by: f32) -> f32 { return clamp(fma(n, -by, x), -1.0, 1.0); }`,

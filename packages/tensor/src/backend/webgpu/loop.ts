@@ -5,7 +5,7 @@ import { shaderFor, type Limits, type Lowered, type Lowering } from "./lower.ts"
 import { arrange, lowerRows, type RowKernel } from "./rows.ts";
 import { workgroupSize, type Dispatch, type Shader } from "./shader.ts";
 import { mergeLoop, splitPosition } from "./space.ts";
-import { heldAs } from "./wgsl.ts";
+import { totalOf, wordsOf } from "./totals.ts";
 
 /** A generated kernel: elementwise, by rows, or, where rows are few and long, in two passes over fixed pieces of them. */
 export function lowerLoop(kernel: LoopKernel, lowering: Lowering): Lowered {
@@ -48,24 +48,10 @@ function splitRows(kernel: LoopKernel, lowering: Lowering): RowKernel[] | undefi
   const groups = Math.ceil(sizeOf(kernel.outer) / columns);
   const pieces = Math.min(Math.ceil(manyGroups(lowering.limits) / groups), Math.floor(length / (lanes * leastSteps)));
   if (pieces < 2) return undefined;
-  const { op } = first;
-  const dtype = heldAs(first.dtype);
   const points = sizeOf(kernel.outer);
-  const buffer = lowering.scratch(points * pieces * 4);
-  const size = Math.ceil(length / pieces);
-  const total = { op: "reduced", stage: 0, dtype } as const;
-  // Piece p of outer point o is at p·points + o.
-  const store = { buffer, view: { offset: 0, strides: [1] }, value: 0 };
-  const partial: RowKernel = {
-    ...kernel,
-    stages: [first, { kind: "map", over: "outer", body: [total], stores: [store] }],
-    pieces: { count: pieces, size },
-  };
-  const view = { offset: 0, strides: [...strides(kernel.outer), points] };
-  const fold: Stage = { kind: "reduce", op, dtype, body: [{ op: "load", buffer, view, dtype }], value: 0 };
-  return [partial, { ...kernel, row: [pieces], stages: [fold, ...rest] }];
-}
-
-function strides(shape: readonly number[]): number[] {
-  return shape.map((_, axis) => sizeOf(shape.slice(axis + 1)));
+  const buffer = lowering.scratch(points * pieces * 4 * wordsOf(totalOf(first.op, first.dtype).type));
+  return [
+    { ...kernel, stages: [first], pieces: { count: pieces, size: Math.ceil(length / pieces), buffer } },
+    { ...kernel, row: [pieces], totals: buffer },
+  ];
 }

@@ -1,32 +1,35 @@
-import type { Instruction, LoopKernel, Stage, Value } from "../../schedule/plan.ts";
+import type { Instruction, LoopKernel, Stage, Value, View } from "../../schedule/plan.ts";
 import { numberValues, operandsOf } from "../../schedule/reuse.ts";
 import { sizeOf } from "../../shape.ts";
-import type { DType } from "../../types.ts";
 import { bodyLines, storeLines, type Site } from "./body.ts";
 import { laneFolder, type Arrangement } from "./fold.ts";
 import { keptValues, type Kept } from "./kept.ts";
 import { powerAtLeast, serialSize, shaderFor, type Limits, type Lowering } from "./lower.ts";
 import { workgroupSize, type Dispatch, type Shader } from "./shader.ts";
 import { splitPosition } from "./space.ts";
-import { combineExpression, identityExpression, valueType } from "./wgsl.ts";
+import { pack, packedType, totalOf, unpack, type Total } from "./totals.ts";
 
+/** A kernel by rows, or one of the two passes that it is done in. */
 export interface RowKernel extends LoopKernel {
-  /** Each row cut into pieces of one size (the last may be shorter), whose results are stored side by side. */
-  readonly pieces?: { readonly count: number; readonly size: number };
+  /** The first: each row cut into pieces of one size (the last may be shorter). Of piece p of outer point o the total is at p·points + o. */
+  readonly pieces?: { readonly count: number; readonly size: number; readonly buffer: number };
+  /** The second: where the totals are that its first stage, the only one along the row, folds in place of what its body computes. */
+  readonly totals?: number;
 }
 
 /** Enough invocations to fill a large GPU. */
 const manyInvocations = 2 ** 16;
 
 /** Neighbouring invocations should read neighbouring elements. Depends on shapes alone, so that results repeat bit for bit. */
-export function arrange({ outer, row, stages }: LoopKernel, { serial }: Limits): Arrangement {
+export function arrange({ outer, row, stages, totals }: RowKernel, { serial }: Limits): Arrangement {
   if (serial) return { lanes: 1, columns: serialSize, alongRow: true };
   const points = sizeOf(outer);
   const length = sizeOf(row);
   const views = stages.flatMap((s) =>
     s.kind === "reduce" || s.over === "row" ? s.body.flatMap((i) => (i.op === "load" ? [i.view] : [])) : [],
   );
-  const down = views.some((v) => v.strides[outer.length - 1] === 1 && v.strides.at(-1) !== 1) && outer.length > 0;
+  const isDown = (v: View): boolean => v.strides[outer.length - 1] === 1 && v.strides.at(-1) !== 1;
+  const down = outer.length > 0 && (totals !== undefined || views.some(isDown));
   const most = powerAtLeast(Math.ceil(length / 2));
   const wanted = down ? Math.min(powerAtLeast(manyInvocations / points), 32) : workgroupSize;
   const lanes = Math.min(most, wanted, workgroupSize);
@@ -36,7 +39,7 @@ export function arrange({ outer, row, stages }: LoopKernel, { serial }: Limits):
 /** `columns` outer points to a workgroup; each row is folded by `lanes` invocations and then by a tree of fixed order. */
 export function lowerRows(kernel: RowKernel, lowering: Lowering): Dispatch {
   const shader = shaderFor(lowering);
-  const { outer, row, stages, pieces } = kernel;
+  const { outer, row, stages, pieces, totals } = kernel;
   const arrangement = arrange(kernel, lowering.limits);
   const { lanes, columns, alongRow } = arrangement;
   const points = sizeOf(outer);
@@ -58,6 +61,7 @@ export function lowerRows(kernel: RowKernel, lowering: Lowering): Dispatch {
     ...(pieces ? cut : whole),
     ...outerSplit.lines,
   ];
+  const reduced = (stage: number): string => totalOfStage(stages[stage]).value(heldIn(stage));
   const siteOf = (at: number, coordinates: readonly string[]): Site => ({ coordinates, prefix: `v${at}_`, reduced });
   const walks = walksOf(stages);
   const walkOf = (stage: number): number => walks.findIndex((walk) => walk.some(({ at }) => at === stage));
@@ -65,23 +69,34 @@ export function lowerRows(kernel: RowKernel, lowering: Lowering): Dispatch {
   for (const walk of walks) {
     const { stage, at } = walk[0];
     if (isOuter(stage)) {
-      const site = siteOf(at, pieces ? ["i32(point)"] : outerSplit.names);
+      const site = siteOf(at, outerSplit.names);
       const body = [...bodyLines(shader, stage.body, site), ...storeLines(shader, stage.stores, stage.body, site)];
       lines.push("if (present && lane == 0u) {", ...body, "}");
       continue;
     }
     const split = splitPosition(shader, "r", row, `k${at}_`);
     const sites = new Map(walk.map((step) => [step, siteOf(step.at, [...outerSplit.names, ...split.names])]));
-    const { before, each } = walkBody(shader, walk, sites, kept, outer.length);
-    const folds = walk.flatMap(foldOf);
+    const { before, each } = totals === undefined ? walkBody(shader, walk, sites, kept, outer.length) : nothing;
+    const folds = walk.flatMap((step) => foldOf(shader, kernel, step));
     lines.push(...before, ...walkLines([...split.lines, ...each], folds, lanes));
-    for (const { total, dtype, combine } of folds)
-      lines.push(foldLanes([{ name: total, dtype }], ([a], [b]) => [combine(a, b)]));
+    for (const { name, total } of folds)
+      lines.push(foldLanes([{ name, type: total.type }], ([a], [b]) => [total.combine(a, b)]));
+  }
+  if (pieces) {
+    const { type } = totalOfStage(stages[0]);
+    const to = shader.write(pieces.buffer, packedType(type));
+    lines.push(`if (present && lane == 0u) { ${to}[point] = ${pack(type, heldIn(0))}; }`);
   }
   return shader.finish(kernel.name, lines.join("\n"), Math.ceil(count / columns), lanes * columns);
 }
 
-const reduced = (stage: number): string => `r${stage}`;
+const totalOfStage = (stage: Stage): Total => {
+  if (stage.kind !== "reduce") throw new Error("webgpu: a stage that reduces nothing has no total");
+  return totalOf(stage.op, stage.dtype);
+};
+
+/** The variable of a stage's total. */
+const heldIn = (stage: number): string => `r${stage}`;
 
 /** A stage and its position in the kernel. */
 interface Step {
@@ -108,20 +123,19 @@ function walksOf(stages: readonly Stage[]): Step[][] {
   return walks;
 }
 
-/** What a stage folds along the row. */
+/** What a stage folds along the row: the total of each point, in a variable of that name. */
 interface Fold {
-  readonly total: string;
-  readonly dtype: DType;
-  readonly value: string;
-  readonly identity: string;
-  readonly combine: (a: string, b: string) => string;
+  readonly name: string;
+  readonly total: Total;
+  readonly own: string;
 }
 
-function foldOf({ stage, at }: Step): Fold[] {
+function foldOf(shader: Shader, { outer, totals }: RowKernel, { stage, at }: Step): Fold[] {
   if (stage.kind === "map") return [];
-  const { op, dtype, value } = stage;
-  const combine = (a: string, b: string): string => combineExpression(op, dtype, a, b);
-  return [{ total: reduced(at), dtype, value: `v${at}_${value}`, identity: identityExpression(op, dtype), combine }];
+  const total = totalOf(stage.op, stage.dtype);
+  const there = (buffer: number): string =>
+    unpack(total.type, `${shader.read(buffer, packedType(total.type))}[r * ${shader.uint(sizeOf(outer))} + o]`);
+  return [{ name: heldIn(at), total, own: totals === undefined ? total.of(`v${at}_${stage.value}`) : there(totals) }];
 }
 
 /** Elements whose sum is a piece, where one invocation folds a row: sums of pieces round less than one long sum. */
@@ -130,12 +144,12 @@ const pieceSteps = 64;
 /** Each invocation's part of a row: by `lanes` of them in turn, or all of it and by pieces. */
 function walkLines(each: readonly string[], folds: readonly Fold[], lanes: number): string[] {
   const variables = (suffix: string): string[] =>
-    folds.map(({ total, dtype, identity }) => `var ${total}${suffix}: ${valueType[dtype]} = ${identity};`);
-  const add = (to: string, value: (fold: Fold) => string): string[] =>
-    folds.map((fold) => `${fold.total}${to} = ${fold.combine(`${fold.total}${to}`, value(fold))};`);
+    folds.map(({ name, total }) => `var ${name}${suffix}: ${total.type} = ${total.identity};`);
+  const add = (suffix: string, more: (fold: Fold) => string): string[] =>
+    folds.map((fold) => `${fold.name}${suffix} = ${fold.total.combine(fold.name + suffix, more(fold))};`);
   if (lanes > 1 || folds.length === 0) {
     const loop = `for (var r = first + lane; r < last; r += ${lanes}u) {`;
-    return [...variables(""), loop, ...each, ...add("", ({ value }) => value), "}"];
+    return [...variables(""), loop, ...each, ...add("", ({ own }) => own), "}"];
   }
   return [
     ...variables(""),
@@ -144,12 +158,19 @@ function walkLines(each: readonly string[], folds: readonly Fold[], lanes: numbe
     ...variables("_part"),
     "for (var r = begin; r < end; r++) {",
     ...each,
-    ...add("_part", ({ value }) => value),
+    ...add("_part", ({ own }) => own),
     "}",
-    ...add("", ({ total }) => `${total}_part`),
+    ...add("", ({ name }) => `${name}_part`),
     "}",
   ];
 }
+
+interface WalkBody {
+  readonly before: readonly string[];
+  readonly each: readonly string[];
+}
+
+const nothing: WalkBody = { before: [], each: [] };
 
 /** The statements of a walk for each point of a row, and before them those that are the same for all. What stages have in common is computed once. */
 function walkBody(
@@ -158,7 +179,7 @@ function walkBody(
   sites: ReadonlyMap<Step, Site>,
   kept: Kept,
   outerRank: number,
-): Record<"before" | "each", readonly string[]> {
+): WalkBody {
   const before: string[] = [];
   const each: string[] = [];
   const numbering = new Map<string, number>();

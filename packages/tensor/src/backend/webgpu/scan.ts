@@ -3,7 +3,8 @@ import { sizeOf } from "../../shape.ts";
 import { fewPartials, shufflesAcross } from "./fold.ts";
 import { serialSize, shaderFor, type Lowered, type Lowering } from "./lower.ts";
 import { workgroupSize, type Dispatch } from "./shader.ts";
-import { combineExpression, elementType, fromElement, identityExpression, toElement, valueType } from "./wgsl.ts";
+import { totalOf } from "./totals.ts";
+import { elementType, fromElement, toElement } from "./wgsl.ts";
 
 type Scan = Extract<RoutineKernel, { op: "scan" }>;
 
@@ -24,17 +25,18 @@ function scanSerially({ name, attrs, operands, shape, dtype, epilogue }: Scan, l
   const rows = sizeOf(shape) / length;
   const from = shader.read(x.buffer, type);
   const to = shader.write(epilogue.stores[0].buffer, type);
+  const total = totalOf(attrs.op, dtype);
   const main = `let row = group * ${serialSize}u + local;
 if (row >= ${shader.uint(rows)}) { return; }
 let length = ${shader.uint(length)};
 let base = ${shader.uint(x.view.offset)} + row * length;
-var carry = ${identityExpression(attrs.op, dtype)};
+var carry = ${total.identity};
 for (var i = 0u; i < length; i++) {
 let at = ${attrs.reverse ? "length - 1u - i" : "i"};
 let before = carry;
-let value = ${fromElement(dtype, `${from}[base + at]`)};
-carry = ${combineExpression(attrs.op, dtype, "carry", "value")};
-${to}[row * length + at] = ${toElement(dtype, attrs.exclusive ? "before" : "carry")};
+let own = ${total.of(fromElement(dtype, `${from}[base + at]`))};
+carry = ${total.combine("carry", "own")};
+${to}[row * length + at] = ${toElement(dtype, total.value(attrs.exclusive ? "before" : "carry"))};
 }`;
   return shader.finish(name, main, Math.ceil(rows / serialSize), serialSize);
 }
@@ -54,22 +56,21 @@ function scanTogether({ name, attrs, operands, shape, dtype, epilogue }: Scan, l
   const rows = sizeOf(shape) / length;
   const from = shader.read(x.buffer, type);
   const to = shader.write(epilogue.stores[0].buffer, type);
-  const combine = (a: string, b: string): string => combineExpression(attrs.op, dtype, a, b);
-  const identity = identityExpression(attrs.op, dtype);
+  const { type: held, identity, of, combine, value: valueOf } = totalOf(attrs.op, dtype);
   shader.declarations.push(
-    `var<workgroup> totals: array<${valueType[dtype]}, ${2 * workgroupSize}>;`,
+    `var<workgroup> totals: array<${held}, ${2 * workgroupSize}>;`,
     `fn place(i: u32, length: u32) -> u32 { return ${attrs.reverse ? "length - 1u - i" : "i"}; }`,
-    ...runTotals(valueType[dtype], combine),
+    ...runTotals(held, combine),
   );
   const counts = Array.from({ length: each }, (_, c) => c);
   const reads = counts.map(
     (c) => `var x${c} = ${identity};
-if (at + ${c}u < length) { x${c} = ${fromElement(dtype, `${from}[base + place(at + ${c}u, length)]`)}; }
+if (at + ${c}u < length) { x${c} = ${of(fromElement(dtype, `${from}[base + place(at + ${c}u, length)]`))}; }
 let t${c} = ${c === 0 ? "x0" : combine(`t${c - 1}`, `x${c}`)};`,
   );
   const writes = counts.map((c) => {
     const value = attrs.exclusive ? (c === 0 ? "before" : combine("before", `t${c - 1}`)) : combine("before", `t${c}`);
-    return `if (at + ${c}u < length) { ${to}[row * length + place(at + ${c}u, length)] = ${toElement(dtype, value)}; }`;
+    return `if (at + ${c}u < length) { ${to}[row * length + place(at + ${c}u, length)] = ${toElement(dtype, valueOf(value))}; }`;
   });
   const main = `let row = group;
 if (row >= ${shader.uint(rows)}) { return; }

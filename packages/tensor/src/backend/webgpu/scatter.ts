@@ -8,7 +8,8 @@ import { powerAtLeast, shaderFor, type Lowered, type Lowering } from "./lower.ts
 import { workgroupSize, type Dispatch } from "./shader.ts";
 import { sortRows } from "./sort.ts";
 import { splitPosition } from "./space.ts";
-import { combineExpression, elementType, fromElement, identityExpression, toElement, zeroOf } from "./wgsl.ts";
+import { totalOf } from "./totals.ts";
+import { elementType, fromElement, heldAs, toElement, zeroOf } from "./wgsl.ts";
 
 type Scatter = Extract<RoutineKernel, { op: "scatter" }>;
 
@@ -44,7 +45,7 @@ const numeric = (dtype: DType): Exclude<DType, "bool"> => (dtype === "bool" ? "u
 
 /** What a place that no update reaches holds. */
 const emptyPlace = ({ attrs, dtype }: Scatter): string =>
-  attrs.op === "max" ? identityExpression("max", dtype) : zeroOf[numeric(dtype)];
+  attrs.op === "max" ? totalOf("max", dtype).identity : zeroOf[numeric(dtype)];
 
 function storeDistinct({ kernel, extents, space, to }: Task, lowering: Lowering): Lowered {
   const { operands, dtype, name } = kernel;
@@ -206,7 +207,7 @@ function foldSegments(
   const [b, p, row, q] = names;
   const place = order === undefined ? "s" : `u32(${shader.read(order, "i32")}[u32(${b}) * length + s])`;
   const begins = shader.read(starts, "u32");
-  const combine = (x: string, y: string): string => combineExpression(combiner(kernel), dtype, x, y);
+  const { combine } = totalOf(combiner(kernel), dtype);
   const next = attrs.op === "set" ? "update" : combine("total", "update");
   const first = attrs.op === "set" ? "max(begin, end - min(end, 1u))" : "begin + lane";
   const main = `let lane = local / ${columns}u;
@@ -225,7 +226,7 @@ let update = ${fromElement(numeric(dtype), `${shader.read(operands[0].buffer, ty
 total = ${next};
 }
 }
-${foldLanes([{ name: "total", dtype }], ([a], [b]) => [combine(a, b)])}
+${foldLanes([{ name: "total", type: heldAs(dtype) }], ([a], [b]) => [combine(a, b)])}
 if (present && lane == 0u) { ${shader.write(to, type)}[i] = ${toElement(numeric(dtype), "total")}; }`;
   return shader.finish(name, main, Math.ceil(size / columns));
 }

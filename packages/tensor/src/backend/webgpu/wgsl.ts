@@ -1,6 +1,5 @@
-import type { ReduceOp } from "../../primitives/reduce.ts";
 import type { ScalarOp } from "../../scalar.ts";
-import { isFloat, type DType } from "../../types.ts";
+import type { DType } from "../../types.ts";
 
 /** What a value of a dtype is computed as: f16 is a way to store numbers, and what is computed of them is rounded to it. */
 export const heldAs = (dtype: DType): Exclude<DType, "f16"> => (dtype === "f16" ? "f32" : dtype);
@@ -154,39 +153,6 @@ export function scalarExpression(fn: ScalarOp, d: DType, to: DType, args: readon
   return exact.has(fn) ? value : rounded(to, value);
 }
 
-/**
- * One step of a reduction, whose total is held and not yet rounded. A product is held in f32, so that one of very large and very small numbers
- * may overflow on its way, where the definition in f64 does not.
- */
-export function combineExpression(op: ReduceOp, dtype: DType, a: string, b: string): string {
-  if (op === "sum") return `(${a} + ${b})`;
-  if (op === "prod") return `(${a} * ${b})`;
-  return scalarExpression(op === "max" ? "maximum" : "minimum", dtype, dtype, [a, b]);
-}
-
 /** An element as a u32 whose order is that of the elements. */
 export const orderKey = (dtype: DType, element: string, descending: boolean): string =>
   `order_${heldAs(dtype)}(${fromElement(dtype, element)}, ${descending})`;
-
-/** What a reduction of nothing gives. */
-export function identityExpression(op: ReduceOp, dtype: DType): string {
-  if (op === "sum") return zeroOf[dtype];
-  if (op === "prod") return isFloat(dtype) ? "1.0" : dtype === "u32" ? "1u" : "1";
-  const lowest = {
-    f16: "-infinity()",
-    f32: "-infinity()",
-    f64: "",
-    i32: "(-2147483647 - 1)",
-    u32: "0u",
-    bool: "false",
-  };
-  const highest = {
-    f16: "infinity()",
-    f32: "infinity()",
-    f64: "",
-    i32: "2147483647",
-    u32: "0xffffffffu",
-    bool: "true",
-  };
-  return op === "max" ? lowest[dtype] : highest[dtype];
-}

@@ -47,6 +47,15 @@ const indices = (device: DeviceName, seed: number, size: number, n: number): Ten
 const offsets = (device: DeviceName, ...list: number[]): Tensor<"i32"> =>
   tensor(Int32Array.from(list), { device }) as Tensor<"i32">;
 
+/** Rows whose product is -3, and that of whose first elements is up to 2^800. The length is a multiple of 16. */
+function powers(device: DeviceName, rows: number, length: number): Tensor {
+  const values = Float32Array.from({ length: rows * length }, (_, i) => {
+    const power = 2 ** (i % 16 < 8 ? 100 : -100);
+    return i % length === 0 ? -3 * power : power;
+  });
+  return tensor(values, { shape: [rows, length], device });
+}
+
 const one = (name: string, tolerance: number, make: LargeCase["make"]): LargeCase => ({ name, tolerance, make });
 
 export const largeCases: readonly LargeCase[] = [
@@ -114,6 +123,11 @@ export const largeCases: readonly LargeCase[] = [
   one("sums of few long columns", 1e-6, (d) => at(d, 1, 60_000, 3).square().sum(0)),
   one("sums of a middle axis", 1e-6, (d) => at(d, 1, 20, 300, 17).sum(1)),
   one("the largest of a long row", 0, (d) => at(d, 1, 2, 100_000).max(1)),
+  one("whether any of a long row is above its bound", 0, (d) => at(d, 1, 3, 100_000).gt(0.95).any(1).cast("f32")),
+  one("products of long rows that overflow on their way", 0, (d) => powers(d, 2, 100_000).prod(1)),
+  one("products of short rows that overflow on their way", 0, (d) => powers(d, 300, 48).prod(1)),
+  one("products of columns that overflow on their way", 0, (d) => powers(d, 70, 3200).transpose().prod(0)),
+  one("a cumulative product that overflows on its way", 0, (d) => powers(d, 2, 9008).cumprod(1)),
   one("a layer norm", 1e-5, (d) => {
     const x = at(d, 1, 300, 260);
     const centred = x.sub(x.mean(-1, { keepDims: true }));
