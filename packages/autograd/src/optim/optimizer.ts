@@ -25,8 +25,8 @@ export interface Optimizer<S> {
    * @throws {ShapeError} if the trees do not fit.
    */
   update<P>(params: P, grads: unknown, state: S): [params: P, state: S];
-  /** The general learning rate after so many updates, for those who note it. */
-  learningRate?(step: number): number;
+  /** The general learning rate of the update that comes after a state, for those who note it. */
+  learningRate?(state: S): number;
 }
 
 /** What `each` may set for one parameter. */
@@ -98,7 +98,7 @@ export function optimizer<K extends string>(
   };
 
   return {
-    learningRate: (step) => rateAt(options.learningRate, step),
+    learningRate: ({ step }) => rateAt(options.learningRate, step),
     init(params) {
       const [leaves, structure] = treeFlatten(params);
       const paths = treePaths(params);

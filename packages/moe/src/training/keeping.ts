@@ -83,17 +83,18 @@ async function whereSaved<P, B, A extends { readonly loss: Tensor }, S>(
 
 const toldOf = aboutTimes(200);
 
-/** Adds a step to the run's log. */
+/** Adds a step to the run's log. @param state of the optimizer, before the step. */
 export async function note<P, B, A extends { readonly loss: Tensor }, S>(
   { optimizer, steps, checkpoint }: TrainOptions<P, B, A, S>,
   { step, loss, aux, gradientNorm: norm, lossScale, evaluation }: Report<P, A>,
+  state: S,
 ): Promise<void> {
   const [scalars, routing] = await Promise.all([
     scalarsOf(aux),
     toldOf(step + 1, steps) ? routingStatistics(aux) : undefined,
   ]);
   const gradientNorm = Number.isFinite(norm) ? norm : undefined;
-  const learningRate = optimizer.learningRate?.(step);
+  const learningRate = optimizer.learningRate?.(state);
   await metricsLog.note(checkpoint!.dir, {
     step: step + 1,
     time: Date.now(),

@@ -50,11 +50,15 @@ export function unscaled<G>(grads: G, { scale }: LossScale): G {
   return treeMap((g) => (isFloat(g.dtype) ? g.mul(factor.cast(g.dtype)) : g), grads);
 }
 
-/** The scale after a step, and a function that keeps what was before it, bit for bit, if the step is not to be taken. */
-export function judged(
-  grads: unknown,
-  before: LossScale,
-): { readonly lossScale: LossScale; readonly kept: <T>(after: T, before: T) => T } {
+/** What a step comes to, found out on the device. */
+export interface Verdict {
+  /** `bool[]`: whether it is an update. */
+  readonly taken: Tensor;
+  /** After it. */
+  readonly lossScale: LossScale;
+}
+
+export function judged(grads: unknown, before: LossScale): Verdict {
   const finite = treeLeaves(grads)
     .filter((g) => isFloat(g.dtype))
     .map((g) => g.isFinite().all())
@@ -64,8 +68,9 @@ export function judged(
   const good = where(finite, before.good.add(1), 0);
   const isLong = good.ge(patience);
   const scale = where(finite, where(isLong, before.scale.mul(2), before.scale), before.scale.mul(0.5)).clip(1, most);
-  return {
-    lossScale: { scale, good: where(isLong, 0, good) },
-    kept: (after, old) => treeMap((now, was) => (now === was ? now : where(taken, now, was)), after, old),
-  };
+  return { taken, lossScale: { scale, good: where(isLong, 0, good) } };
 }
+
+/** The tensors after a step if it is taken, else those before it, bit for bit. */
+export const ifTaken = <T>(taken: Tensor, after: T, before: T): T =>
+  treeMap((now, was) => (now === was ? now : where(taken, now, was)), after, before);

@@ -1,8 +1,17 @@
 import { random, realize, type Key, type Tensor } from "@switchyard/tensor";
-import { clipByGlobalNorm, globalNorm, treeLeaves, treeMap, valueAndGrad, type Optimizer } from "@switchyard/autograd";
+import {
+  clipByGlobalNorm,
+  globalNorm,
+  treeFlatten,
+  treeLeaves,
+  treeMap,
+  treeUnflatten,
+  valueAndGrad,
+  type Optimizer,
+} from "@switchyard/autograd";
 import { isFloat, leafStorage, valueNode } from "@switchyard/tensor/graph";
 import type { Model } from "../models/model.ts";
-import { inHalves, judged, unscaled, type LossScale } from "./lossScale.ts";
+import { ifTaken, inHalves, judged, unscaled, type LossScale } from "./lossScale.ts";
 
 /** What decides a step, of the options of `train`. */
 export interface StepOptions<P, B, A extends { readonly loss: Tensor }, S> {
@@ -31,6 +40,8 @@ export interface Prepared<P, A, S> extends Trained<P, S> {
   readonly loss: Tensor;
   /** Before clipping, if gradients are clipped. */
   readonly gradientNorm?: Tensor;
+  /** In f16, `bool[]`: whether the step is an update. Where it is not, its tensors are those before it, and `skipped` gives its numbers back. */
+  readonly taken?: Tensor;
 }
 
 /**
@@ -59,8 +70,14 @@ export async function prepareStep<P, B, A extends { readonly loss: Tensor }, S>(
   const prepared = { aux, loss, ...(gradientNorm && { gradientNorm }) };
   if (!lossScale) return { ...prepared, ...trained };
   const verdict = judged(grads, lossScale);
-  const kept = verdict.kept(trained, { params, state, ...(ema !== undefined && { average }) });
-  return { ...prepared, ...kept, lossScale: verdict.lossScale };
+  const kept = ifTaken(verdict.taken, trained, { params, state, ...(ema !== undefined && { average }) });
+  return { ...prepared, ...kept, ...verdict };
+}
+
+/** What a step that is no update leaves: its tensors, and of the trees before it all else, such as an optimizer's count of updates. */
+export function skipped<P, S>(before: Trained<P, S>, after: Trained<P, S>): Trained<P, S> {
+  const numbersOf = <T>(tree: T, tensors: T): T => treeUnflatten(treeFlatten(tree)[1], treeLeaves(tensors));
+  return { ...after, params: numbersOf(before.params, after.params), state: numbersOf(before.state, after.state) };
 }
 
 /** The mean of loss and gradient over the batches of a step, and what the last of them came with. */

@@ -4,7 +4,7 @@ import type * as Keeping from "./keeping.ts";
 import { checkHalves } from "./lossScale.ts";
 import { optional } from "./optional.ts";
 import { bestAfter, nonFinite, startOf, type Standing } from "./standing.ts";
-import { prepareStep, unrealized, type Prepared, type Trained } from "./step.ts";
+import { prepareStep, skipped, unrealized, type Prepared, type Trained } from "./step.ts";
 import { checkTrain, type TrainOptions } from "./trainOptions.ts";
 
 /** What a step came to. Its tensors live until the next step. */
@@ -93,25 +93,28 @@ async function* stepsOf<P, B, A extends { readonly loss: Tensor }, S>(
   try {
     while (!isOver() && !signal?.aborted) {
       isBetween = false;
-      const { aux, loss: lossTensor, gradientNorm: normTensor, ...trained } = prepared;
-      const made = unrealized([aux, lossTensor, normTensor]);
+      const { aux, loss: lossTensor, gradientNorm: normTensor, taken, ...updated } = prepared;
+      const made = unrealized([aux, lossTensor, normTensor, taken]);
       const work = realize(prepared, { donate: [at.params, at.state, at.average, at.lossScale, spent] });
-      const { step } = at;
+      const { step, state: stateBefore } = at;
       spent = made;
-      const following = step + 1 < steps ? prepareMeanwhile(options, trained, step + 1, stepKey) : prepared;
-      const scaleTensor = trained.lossScale?.scale;
-      const read = Promise.all([lossTensor.item(), normTensor?.item(), scaleTensor?.item()]);
-      const [[loss, gradientNorm, lossScale], next] = await Promise.all([read, following, work]);
+      const following = step + 1 < steps ? prepareMeanwhile(options, updated, step + 1, stepKey) : prepared;
+      const scale = updated.lossScale?.scale;
+      const read = Promise.all([lossTensor.item(), normTensor?.item(), scale?.item(), taken?.item()]);
+      const [[loss, gradientNorm, lossScale, isTaken], next] = await Promise.all([read, following, work]);
       if (!Number.isFinite(loss)) {
         const what = `the loss of step ${step} is ${loss}`;
         throw keeping ? await keeping.astray(checkpoint!.dir, what) : nonFinite(what);
       }
-      prepared = next;
+      const isSkipped = isTaken === 0;
+      const trained = isSkipped ? skipped(at, updated) : updated;
+      // Written as if this step were an update, the next has a wrong count of updates.
+      prepared = isSkipped && step + 1 < steps ? await prepareStep(options, trained, step + 1, stepKey) : next;
       const evaluation = await evaluateIfDue(options, trained, step + 1);
       const best = bestAfter(options, at.best, evaluation, step + 1);
       at = { ...trained, step: step + 1, loss, best };
       const report = { step, loss, aux, ...modelOf(trained), ...optional({ gradientNorm, lossScale, evaluation }) };
-      await keeping?.note(options, report);
+      await keeping?.note(options, report, stateBefore);
       if (keeping && (isDue(checkpoint, at.step, steps) || best.step === at.step || isOver()))
         saved = await keeping.save(options, at);
       run.last = report;

@@ -36,8 +36,8 @@ export interface TrainOptions<P, B, A extends { readonly loss: Tensor }, S> {
   /**
    * What loss and gradient are computed in, f32 by default. In f16, parameters and the optimizer's state stay f32; each step casts the parameters, but for those
    * that the model's `keepsF32` names (of our models, routers and norms), and multiplies the loss by a scale, 2^15 at first, so that small gradients do not vanish.
-   * A step whose gradient is not finite changes no tensor of parameters, state or average and halves the scale, down to 1; 200 others double it, up to 2^24. Schedules
-   * count skipped steps too. A model of your own casts the floats of its batches to the dtype of its parameters. Evaluation computes in f32.
+   * A step whose gradient is not finite is no update: parameters, state and average stay as they are, the count of updates that schedules go by too, and the scale
+   * halves, down to 1; 200 others double it, up to 2^24. A model of your own casts the floats of its batches to the dtype of its parameters. Evaluation computes in f32.
    */
   readonly precision?: Precision;
   /** Judges by other data every so many steps, and after the last. */

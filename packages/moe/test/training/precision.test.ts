@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DeviceError, full, init, ones, random, tensor, type Key, type Tensor } from "@switchyard/tensor";
-import { adamw, grad, sgd, treeLeaves, treePaths } from "@switchyard/autograd";
+import { adamw, cosine, grad, sgd, treeLeaves, treePaths } from "@switchyard/autograd";
 import {
   hashRouter,
   lstmMoe,
@@ -16,7 +16,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest
 import { rotary } from "../../src/layers/rotary.ts";
 import { loadCheckpoint, loadTraining } from "../../src/training/checkpoint.ts";
 import { checkpointOfStep } from "../../src/training/history.ts";
-import { inHalves, judged, type Precision } from "../../src/training/lossScale.ts";
+import { ifTaken, inHalves, judged, type Precision } from "../../src/training/lossScale.ts";
 import { metricsLog } from "../../src/training/runLog.ts";
 
 let dir: string;
@@ -134,7 +134,7 @@ describe("training in f16", () => {
     expect(await params.w.item()).toBeCloseTo(0.9, 3);
   });
 
-  test("a step that overflows changes no bit of parameters, state and average, and halves the scale", async () => {
+  test("a step that overflows changes no bit of parameters, state, its count of updates and average, and halves the scale", async () => {
     const optimizer = adamw({ learningRate: 0.1, weightDecay: 0.1 });
     const data = (step: number) => tensor(step === 2 ? 8 : 1);
     const keeping = { checkpoint: { dir, every: 1, keep: 9 }, ema: 0.9, clip: 1 };
@@ -144,7 +144,7 @@ describe("training in f16", () => {
     const after = async (steps: number) => {
       const at = checkpointOfStep(dir, steps);
       const training = await loadTraining(at, { state: optimizer.init(params), average: params });
-      return bits([await loadCheckpoint(at, params), training]);
+      return [training.state.step, ...(await bits([await loadCheckpoint(at, params), training]))];
     };
     expect(await after(3)).toEqual(await after(2));
     expect(await after(4)).not.toEqual(await after(3));
@@ -153,14 +153,38 @@ describe("training in f16", () => {
     expect(notes.map(({ gradientNorm }) => gradientNorm)).toEqual([1, 1, undefined, 1]);
   });
 
+  test("a run with steps that overflow is, bit for bit, the run without them: moments, corrections and schedule know nothing of them", async () => {
+    const batches = [8, 0.5, 1, 8, 0.25, 0.75, 8];
+    const optimizer = adamw({ learningRate: cosine({ peak: 0.5, steps: 8 }), weightDecay: 0.1 });
+    const options = { model: slope, optimizer, precision: "f16" as const, accumulate: 2 };
+    const runOn = (xs: readonly number[], at: string, resume = false) =>
+      train({
+        ...options,
+        data: (batch) => tensor(xs[batch >> 1]),
+        steps: xs.length,
+        checkpoint: { dir: join(dir, at), every: 1 },
+        resume,
+      });
+    const without = await runOn([0.5, 1, 0.25, 0.75], "without").finish();
+    for await (const { step } of runOn(batches, "with")) if (step === 3) break; // right after one that overflowed
+    const { params, step } = await runOn(batches, "with", true).finish();
+    expect([step, await params.w.item()]).toEqual([6, await without.params.w.item()]);
+    const state = optimizer.init(params);
+    const [one, other] = await Promise.all(["with", "without"].map((at) => loadTraining(join(dir, at), { state })));
+    expect(one.state.step).toBe(4);
+    expect(await bits(one)).toEqual(await bits(other));
+    const rates = (await metricsLog.read(join(dir, "with"))).map(({ learningRate }) => learningRate);
+    expect(rates).toEqual([0, 0, 1, 2, 2, 3, 4].map(cosine({ peak: 0.5, steps: 8 })));
+  });
+
   test("two hundred good steps double the scale, up to 2^24; at 1 it stays, and the step is taken", async () => {
     const at = (scale: number, good: number) => ({ scale: full([], scale), good: full([], good, { dtype: "i32" }) });
     const verdict = async (g: number, scale: number, good: number) => {
-      const { lossScale, kept } = judged([tensor(1), tensor(g)], at(scale, good));
+      const { lossScale, taken } = judged([tensor(1), tensor(g)], at(scale, good));
       return [
         await lossScale.scale.item(),
         await lossScale.good.item(),
-        await kept([tensor(5)], [tensor(4)])[0].item(),
+        await ifTaken(taken, tensor(5), tensor(4)).item(),
       ];
     };
     expect(await verdict(1, 8, 198)).toEqual([8, 199, 5]);
