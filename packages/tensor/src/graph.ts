@@ -32,5 +32,5 @@ export { floatOfHalf, halfOfFloat } from "./half.ts";
 export { isFloat } from "./types.ts";
 export { defaultFloat, withDefaults, type Defaults } from "./runtime/defaults.ts";
 export { backendOf } from "./runtime/devices.ts";
-export { ledgerOf } from "./runtime/memory.ts";
+export { collection, ledgerOf } from "./runtime/memory.ts";
 export type { Owner } from "./runtime/storage.ts";

@@ -58,6 +58,12 @@ describe("toHaveNoLeaks", () => {
     }).toHaveNoLeaks();
   });
 
+  test("waits for the collection, however long that takes in a heap with much in it", async () => {
+    const ballast = Array.from({ length: 1_000_000 }, (_, i) => ({ i, of: [i] }));
+    for (let i = 0; i < 8; i++) await expect(() => realize(tensor([1, 2]).add(i))).toHaveNoLeaks();
+    expect(ballast).toHaveLength(1_000_000);
+  });
+
   test("fails one that keeps a tensor, naming what made it", async () => {
     const kept: Tensor[] = [];
     const check = expect(async () => void kept.push(await realize(tensor([1]).add(1)))).toHaveNoLeaks();
