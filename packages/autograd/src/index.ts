@@ -11,7 +11,7 @@ export type { LedgerChange, LedgerDiff } from "./ledger/diff.ts";
 export type { LedgerEntry, LedgerPart } from "./ledger/entry.ts";
 export type { Step } from "./ledger/flow.ts";
 export type { GradientEdge, GradientGraph, GradientNode } from "./ledger/graph.ts";
-export type { EntryJson, LedgerJson, PartJson } from "./ledger/json.ts";
+export type { EntryJson, LedgerJson, NumberJson, PartJson } from "./ledger/json.ts";
 export { ledger, type LedgerOptions } from "./ledger/ledger.ts";
 export type { NonFinite } from "./ledger/nonFinite.ts";
 export type { PathClass } from "./ledger/pathClass.ts";

@@ -38,7 +38,7 @@ export interface Ledger<O = unknown> {
   firstNonFinite(): Promise<NonFinite | null>;
   /** What changed from this ledger to another, of another step, seed or device: place by place, class by class. */
   diff(other: Ledger | LedgerJson): LedgerDiff;
-  /** Plain data: norms, shares, cosines, and why what is zero is zero. The elements themselves are not in it. */
+  /** Plain data: norms, shares, cosines, and why what is zero is zero. The elements themselves are not in it. What is not finite is told by its name, `"NaN"`. */
   toJSON(): LedgerJson;
   /** How gradients flow between scopes, terms and parameters; computed when it is first asked for. */
   readonly graph: GradientGraph;

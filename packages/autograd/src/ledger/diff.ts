@@ -60,7 +60,7 @@ export function ledgerDiff(
   const changes = shared
     .flatMap((entry) => changesOf(entry, right.get(entry.where)!, distances(entry.where)))
     .toSorted((a, b) => largerFirst(a.distance ?? a.change, b.distance ?? b.change));
-  const losses = [before.loss, after.loss] as const;
+  const losses = [Number(before.loss), Number(after.loss)] as const;
   const only = (some: LedgerJson, others: ReadonlyMap<string, EntryJson>): string[] =>
     some.entries.map(({ where }) => where).filter((where) => !others.has(where));
   return {
@@ -75,7 +75,10 @@ function changesOf(before: EntryJson, after: EntryJson, distance: Distance): Led
   const classes = new Map([...before.parts, ...after.parts].map((part) => [keyOf(part.class), part.class]));
   const none = { norm: 0, share: 0 };
   return [...classes].map(([key, cls]) => {
-    const [a, b] = [before, after].map(({ parts }) => parts.find((part) => keyOf(part.class) === key) ?? none);
+    const [a, b] = [before, after].map(({ parts }) => {
+      const { norm, share } = parts.find((part) => keyOf(part.class) === key) ?? none;
+      return { norm: Number(norm), share: Number(share) };
+    });
     const largest = Math.max(a.norm, b.norm);
     const apart = distance(cls);
     return {

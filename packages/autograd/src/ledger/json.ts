@@ -8,7 +8,7 @@ import type { Zero } from "./zero.ts";
 export interface LedgerJson {
   readonly format: "switchyard ledger";
   readonly version: 1;
-  readonly loss: number;
+  readonly loss: NumberJson;
   readonly entries: readonly EntryJson[];
 }
 
@@ -17,18 +17,23 @@ export interface EntryJson {
   readonly kind: Account["kind"];
   readonly shape: Shape;
   readonly dtype: DType;
-  readonly norm: number;
-  readonly left: number;
+  readonly norm: NumberJson;
+  readonly left: NumberJson;
   readonly parts: readonly PartJson[];
   readonly why?: readonly Zero[];
 }
 
 export interface PartJson {
   readonly class: PathClass;
-  readonly norm: number;
-  readonly share: number;
-  readonly cosine: number;
+  readonly norm: NumberJson;
+  readonly share: NumberJson;
+  readonly cosine: NumberJson;
 }
+
+/** A number, or its name: JSON has none that are not finite. `Number` reads both. */
+export type NumberJson = number | "NaN" | "Infinity" | "-Infinity";
+
+const numberJson = (x: number): NumberJson => (Number.isFinite(x) ? x : (`${x}` as NumberJson));
 
 export const ledgerJson = (
   loss: number,
@@ -37,15 +42,20 @@ export const ledgerJson = (
 ): LedgerJson => ({
   format: "switchyard ledger",
   version: 1,
-  loss,
+  loss: numberJson(loss),
   entries: entries.map(({ where, norm, left, parts, why }, i) => ({
     where,
     kind: accounts[i].kind,
     shape: accounts[i].shape,
     dtype: accounts[i].dtype,
-    norm,
-    left,
-    parts: parts.map((part) => ({ class: part.class, norm: part.norm, share: part.share, cosine: part.cosine })),
+    norm: numberJson(norm),
+    left: numberJson(left),
+    parts: parts.map((part) => ({
+      class: part.class,
+      norm: numberJson(part.norm),
+      share: numberJson(part.share),
+      cosine: numberJson(part.cosine),
+    })),
     ...(why && { why }),
   })),
 });

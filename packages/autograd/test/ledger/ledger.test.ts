@@ -55,6 +55,26 @@ describe("what is not finite", () => {
     const change = book.diff(await ledger(astray(order))({ w: f64([1, 2]) })).changes.map((part) => part.class.term);
     expect(new Set(change.slice(0, 2))).toEqual(new Set(["infinite", "nan"]));
   });
+
+  test("is kept by JSON: what was saved compares as what is at hand", async () => {
+    const [book, steady] = await Promise.all(
+      [orders[0], ["small", "large"]].map((order) => ledger(astray(order))({ w: f64([1, 2]) })),
+    );
+    const saved = JSON.parse(JSON.stringify(book)) as LedgerJson;
+    expect(saved).toEqual(book.toJSON());
+    const norms = saved.entries[0].parts.map((part) => part.norm);
+    expect(norms.filter((size) => typeof size === "string").toSorted()).toEqual(["Infinity", "NaN"]);
+    const alike = steady.diff(book).changes.map(({ where, class: cls, norms: sizes, shares, change }) => ({
+      where,
+      class: cls,
+      norms: sizes,
+      shares,
+      change,
+    }));
+    expect(steady.diff(saved).losses).toEqual([30 + 3, NaN]);
+    expect(steady.diff(saved).changes).toEqual(expect.arrayContaining(alike));
+    expect(String(steady.diff(saved))).toMatch(/w +nan +0 +NaN +NaN%/);
+  });
 });
 
 describe("an entry", () => {
