@@ -1,13 +1,16 @@
 import type { GradientEdge, GradientGraph, GradientNode } from "@switchyard/autograd";
 import { groupBy } from "../../report/groupBy.ts";
+import { largestOf, proportion } from "./proportion.ts";
 
 /** Ids that CSS and scripts can use, by those of the graph. */
 export const elementIds = ({ nodes }: GradientGraph): ReadonlyMap<string, string> =>
   new Map(nodes.map(({ id }, i) => [id, `n${i}`]));
 
-/** The term that gives the most along an edge; "" for untagged loss. */
+/** The term that gives the most along an edge, NaN more than all; "" for untagged loss. */
 const mainTerm = ({ byTerm }: GradientEdge): string =>
-  Object.entries(byTerm).reduce((best, next) => (next[1] > best[1] ? next : best), ["", -1])[0];
+  Object.entries(byTerm)
+    .map(([term, size]) => ({ term, size: Number.isNaN(size) ? Infinity : size }))
+    .reduce((best, next) => (next.size > best.size ? next : best), { term: "", size: -1 }).term;
 
 /**
  * The graph for the page, in the language of Graphviz: a box around each layer, and colours left to the page's style.
@@ -16,7 +19,7 @@ const mainTerm = ({ byTerm }: GradientEdge): string =>
  */
 export function pageDot(graph: GradientGraph, terms: readonly string[]): string {
   const ids = elementIds(graph);
-  const largest = Math.max(...graph.edges.map(({ norm = 0 }) => norm).filter(Number.isFinite), Number.MIN_VALUE);
+  const largest = largestOf(graph.edges.map(({ norm = 0 }) => norm));
   const clusters = groupBy(graph.nodes, clusterOf);
   const lines = [...clusters].map(([cluster, nodes], i) => {
     const inside = nodes.map((node) => nodeLine(node, cluster, ids)).join("\n");
@@ -25,8 +28,7 @@ export function pageDot(graph: GradientGraph, terms: readonly string[]): string 
       : `subgraph cluster_${i} { label=${quoted(cluster)}; class="layer"; margin=14;\n${inside}\n}`;
   });
   const edges = graph.edges.map((edge, i) => {
-    const relative = (edge.norm ?? 0) / largest;
-    const width = (Number.isFinite(relative) ? Math.max(0.6, 7 * (1 + Math.log10(relative) / 4)) : 7).toFixed(2);
+    const width = Math.max(0.6, 7 * (1 + Math.log10(proportion(edge.norm ?? 0, largest)) / 4)).toFixed(2);
     const style = `id="e${i}", class="edge term${terms.indexOf(mainTerm(edge))}", penwidth=${width}, tooltip=${quoted(edgeTip(edge))}`;
     return `${ids.get(edge.from)} -> ${ids.get(edge.to)} [${style}, arrowsize=0.6];`;
   });

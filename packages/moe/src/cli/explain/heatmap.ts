@@ -1,5 +1,6 @@
 import type { RouterExplanation } from "../../diagnostics/explainRouter.ts";
 import { markup, type Html } from "../../report/markup.ts";
+import { largestOf, proportion } from "./proportion.ts";
 import { number, percent } from "./words.ts";
 
 /** Pixels of one token in one row. */
@@ -10,7 +11,7 @@ const cell = 8.5;
  * Buttons choose what moves it; a strip of characters stands above.
  */
 export function heatmap({ logits, experts }: RouterExplanation, text: readonly string[]): Html {
-  const movers = logits.filter(({ norm }) => norm > 0);
+  const movers = logits.filter(({ norm }) => norm !== 0);
   const total = new Float64Array(logits[0]?.gradient.length ?? 0);
   for (const { gradient } of logits) for (let i = 0; i < total.length; i++) total[i] += gradient[i];
   const layers = [
@@ -29,8 +30,7 @@ export function heatmap({ logits, experts }: RouterExplanation, text: readonly s
 }
 
 function strips(data: ArrayLike<number>, experts: number, text: readonly string[]): Html[] {
-  let largest = Number.MIN_VALUE;
-  for (let i = 0; i < data.length; i++) largest = Math.max(largest, Math.abs(data[i]));
+  const largest = largestOf(Array.from(data, Math.abs));
   let first = 0;
   return text.map((sequence) => {
     const characters = Array.from(sequence);
@@ -54,9 +54,9 @@ function stripSvg(
   const rows = Array.from({ length: experts }, (_, e) => {
     const squares = characters.map((_c, t) => {
       const gradient = data[(first + t) * experts + e];
-      const strength = Math.sqrt(Math.abs(gradient) / largest);
+      const strength = Math.sqrt(proportion(Math.abs(gradient), largest));
       if (strength < 0.02) return "";
-      const side = gradient < 0 ? "up" : "down";
+      const side = gradient < 0 ? "up" : gradient > 0 ? "down" : "nan";
       return markup`<rect x="${left + t * cell}" y="${top + e * cell}" class="${side}" opacity="${strength.toFixed(2)}"><title>expert ${e}: ${number(gradient)}</title></rect>`;
     });
     return markup`<text x="${left - 8}" y="${top + (e + 0.8) * cell}">${e}</text>${squares}`;

@@ -35,7 +35,7 @@ i.term1 { background: var(--t1); } i.term2 { background: var(--t2); } i.term3 { 
 .buttons { display: flex; flex-wrap: wrap; gap: 8px; margin: 0 0 12px; }
 button { font: inherit; font-size: 13px; color: inherit; background: none; border: 1px solid var(--line); border-radius: 999px; padding: 4px 14px; cursor: pointer; }
 button[aria-pressed=true] { background: var(--ink); color: var(--card); border-color: var(--ink); } button small { opacity: .65; }
-.heatmap { overflow-x: auto; } .heatmap svg { display: block; margin-bottom: 8px; } .heatmap rect { width: 7.5px; height: 7.5px; rx: 1.5px; } .heatmap .ground { fill: var(--paper); rx: 3px; }
+.heatmap { overflow-x: auto; } .heatmap svg { display: block; margin-bottom: 8px; } .heatmap rect { width: 7.5px; height: 7.5px; rx: 1.5px; } .heatmap .ground { fill: var(--paper); rx: 3px; } .heatmap .nan { fill: var(--ink); }
 .heatmap text { font: 8px ui-monospace, monospace; fill: var(--soft); text-anchor: middle; } .up { fill: var(--up); color: var(--up); } .down { fill: var(--down); color: var(--down); }
 details summary { cursor: pointer; color: var(--soft); } details table { margin-top: 10px; } ul { margin: 0; padding-left: 20px; }
 `;
