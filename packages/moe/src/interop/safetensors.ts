@@ -10,6 +10,8 @@ export interface HostTensor {
   readonly dtype: DType;
   readonly shape: Shape;
   readonly data: TypedArray;
+  /** Whether it was read from halves, as which f16 is written. */
+  readonly isHalf?: true;
 }
 
 export interface SafetensorsContents {
@@ -19,7 +21,7 @@ export interface SafetensorsContents {
 }
 
 /** One tensor to write: its elements are asked for when its turn comes. */
-export interface TensorSource extends Omit<HostTensor, "data"> {
+export interface TensorSource extends Pick<HostTensor, "dtype" | "shape"> {
   readonly read: () => Promise<TypedArray>;
 }
 
@@ -105,7 +107,7 @@ export function decodeSafetensors(bytes: Uint8Array, source: string): Safetensor
 
 function hostTensor(elements: ArrayBufferLike, { type, shape }: Entry, name: string): HostTensor {
   const { dtype, read } = elementTypes[type];
-  return { dtype, shape, data: read(elements, name) };
+  return { dtype, shape, data: read(elements, name), ...(type === "F16" && { isHalf: true }) };
 }
 
 /** Tensors that are read one at a time, when they are asked for. */

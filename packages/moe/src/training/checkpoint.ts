@@ -98,11 +98,12 @@ function fill<T>(like: T, tensors: ReadonlyMap<string, HostTensor>, constants: C
   const leaves = namedTensors(like).map(([path, wanted]) => {
     const found = tensors.get(path);
     if (!found) throw new FormatError(`${source}: has no tensor "${path}"; was it saved from another model?`);
-    if (describe(found) !== describe(wanted))
+    const dtype = found.isHalf && wanted.dtype === "f16" ? "f16" : found.dtype;
+    if (describe({ ...found, dtype }) !== describe(wanted))
       throw new FormatError(
         `${source}: "${path}" is ${describe(found)}, wanted ${describe(wanted)}; was it saved from another model?`,
       );
-    return tensor(found.data, { shape: found.shape, dtype: found.dtype, device: wanted.device });
+    return tensor(found.data, { shape: found.shape, dtype, device: wanted.device });
   });
   const filled = mapConstants(structure, (value, path) => (Object.hasOwn(constants, path) ? constants[path] : value));
   return treeUnflatten(filled, leaves);

@@ -32,6 +32,19 @@ describe("a checkpoint", () => {
     expect([training.step, await training.mean.item(), training.frozen]).toEqual([7, Math.fround(0.1), null]);
   });
 
+  test("holds f16, which goes back to f16 and f32 alone", async () => {
+    const saved = tensor([0.1, 65504, -(2 ** -24), Infinity], { dtype: "f16" });
+    await saveCheckpoint(dir, { w: saved });
+    for (const dtype of ["f16", "f32"] as const) {
+      const { w } = await loadCheckpoint(dir, { w: zeros([4], { dtype }) });
+      expect([w.dtype, await w.data()]).toEqual([dtype, await saved.data()]);
+    }
+    await saveCheckpoint(dir, { w: tensor([0.1]) });
+    await expect(loadCheckpoint(dir, { w: zeros([1], { dtype: "f16" }) })).rejects.toThrow(
+      /"w" is f32\[1\], wanted f16\[1\]/,
+    );
+  });
+
   test("its parameters are an ordinary safetensors file, from a path or from bytes", async () => {
     await saveCheckpoint(dir, params());
     const path = join(dir, "model.safetensors");
