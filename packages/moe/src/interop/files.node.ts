@@ -76,8 +76,11 @@ export const exists = (path: string): Promise<boolean> =>
 /** Removes a file or a directory with what is in it; nothing if it is not there. */
 export const remove = (path: string): Promise<void> => rm(path, { recursive: true, force: true });
 
+/** What to write: bytes, or pieces of them, one at a time. What asking for a piece throws is thrown as it is. */
+type Written = Uint8Array | AsyncIterable<Uint8Array>;
+
 /** Writes a file so that it is there whole or, whatever happens, not at all. An earlier one stays until then. */
-export async function writeAtomically(path: string, bytes: Uint8Array): Promise<void> {
+export async function writeAtomically(path: string, bytes: Written): Promise<void> {
   const draft = draftOf(path);
   await published(path, draft, async () => {
     await mkdir(dirname(path), { recursive: true });
@@ -136,25 +139,6 @@ export async function moveAside(path: string): Promise<string | undefined> {
   }
 }
 
-/** Writes a file piece by piece, so that it is there whole or not at all. */
-export async function writeStream(path: string, chunks: AsyncIterable<Uint8Array>): Promise<void> {
-  const draft = draftOf(path);
-  try {
-    await mkdir(dirname(path), { recursive: true });
-    const file = await open(draft, "wx");
-    try {
-      for await (const chunk of chunks) await file.writeFile(chunk);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(draft, path);
-  } catch (error) {
-    await remove(draft).catch(() => {});
-    throw codeOf(error) === undefined ? error : new ConfigError(`cannot write ${path}: ${reasonOf(error)}`);
-  }
-}
-
 /** A text in blocks of about a megabyte, each but the last with a line's end at its end. */
 export async function* textBlocks(path: string): AsyncGenerator<string> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -200,10 +184,7 @@ export const digest = (bytes: Uint8Array): string => createHash("sha256").update
  * Writes a directory of files so that it is there whole or not at all. One that is there already is replaced: it is put aside
  * for the moment in which neither has the name, and `standing` finds it if the process dies in that moment.
  */
-export async function writeDirectoryAtomically(
-  path: string,
-  files: ReadonlyMap<string, Uint8Array | AsyncIterable<Uint8Array>>,
-): Promise<void> {
+export async function writeDirectoryAtomically(path: string, files: ReadonlyMap<string, Written>): Promise<void> {
   const draft = draftOf(path);
   const aside = asideOf(path);
   try {
@@ -249,11 +230,11 @@ async function published(path: string, draft: string, write: () => Promise<void>
     await write();
   } catch (error) {
     await remove(draft).catch(() => {}); // there may be nothing to remove, or nowhere to remove it from
-    throw new ConfigError(`cannot write ${path}: ${reasonOf(error)}`);
+    throw codeOf(error) === undefined ? error : new ConfigError(`cannot write ${path}: ${reasonOf(error)}`);
   }
 }
 
-async function writeDurably(path: string, bytes: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {
+async function writeDurably(path: string, bytes: Written): Promise<void> {
   const file = await open(path, "wx");
   try {
     await file.writeFile(bytes);

@@ -50,7 +50,7 @@ export async function writeTokens(
       yield new Uint8Array(packed.buffer);
     }
   }
-  await files.writeStream(path, chunks());
+  await files.writeAtomically(path, chunks());
   return count;
 }
 

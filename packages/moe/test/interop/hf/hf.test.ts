@@ -1,10 +1,20 @@
 import { execFile } from "node:child_process";
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { arange, ConfigError, DeviceError, FormatError, init, random, tensor } from "@switchyard/tensor";
+import {
+  arange,
+  ConfigError,
+  DeviceError,
+  DisposedError,
+  FormatError,
+  init,
+  random,
+  realize,
+  tensor,
+} from "@switchyard/tensor";
 import { adam } from "@switchyard/autograd";
 import {
   exportHf,
@@ -332,6 +342,15 @@ describe("exportHf", () => {
     expect(total / largest).toBeGreaterThan(30);
     expect(peak / largest).toBeGreaterThan(0.9);
     expect(peak / largest).toBeLessThan(5);
+  });
+
+  test("a parameter that is gone is told as what it is, and nothing is written", async () => {
+    const params = await realize(made.init(random.key(0)));
+    const layers = params.layers.map((l) => ({ ...l, moe: { ...l.moe!, router: { gate: l.moe!.router.gate } } }));
+    params.norm.scale.dispose();
+    const exported = exportHf(join(dir, "a"), { params: { ...params, layers }, config: hfConfig("mixtral", sizes) });
+    await expect(exported).rejects.toThrow(DisposedError);
+    expect(await readdir(dir)).toEqual([]);
   });
 
   test("parameters with no place in the layout are refused by name, and nothing is written", async () => {
