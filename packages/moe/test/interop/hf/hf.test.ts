@@ -28,6 +28,7 @@ import {
   transformer,
 } from "@switchyard/moe";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { mixtralSizes } from "./mixtralSizes.ts";
 import { relativeBias } from "../../../src/models/relativeBias.ts";
 
 const here = fileURLToPath(new URL("./", import.meta.url));
@@ -285,33 +286,9 @@ describe("importHf", () => {
 });
 
 describe("exportHf", () => {
-  const sizes = {
-    vocab: 11,
-    dim: 8,
-    layers: 2,
-    heads: 2,
-    kvHeads: 1,
-    hidden: 12,
-    context: 16,
-    experts: 4,
-    k: 2,
-    renormalize: true,
-    rope: 10_000,
-    normEps: 1e-5,
-    tie: true,
-  };
-  const made = transformer({
-    vocab: 11,
-    dim: 8,
-    layers: 2,
-    heads: 2,
-    kvHeads: 1,
-    hidden: 12,
-    context: 16,
-    activation: "swiglu",
-    tie: true,
-    moe: { experts: 4, k: 2, bias: false },
-  });
+  const decoder = { vocab: 11, dim: 8, layers: 2, heads: 2, kvHeads: 1, hidden: 12, context: 16 };
+  const sizes = { ...decoder, ...mixtralSizes };
+  const made = transformer({ ...decoder, activation: "swiglu", tie: true, moe: { experts: 4, k: 2, bias: false } });
 
   test("a noisy router's noise is for training alone: without it, its model is one of Mixtral's", async () => {
     const { router, ...rest } = made.init(random.key(0)).layers[0].moe!;

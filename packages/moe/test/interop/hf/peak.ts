@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { init, random, realize, Tensor } from "@switchyard/tensor";
 import { treeLeaves } from "@switchyard/autograd";
 import { exportHf, hfConfig, softmaxTopK, transformer } from "@switchyard/moe";
+import { mixtralSizes } from "./mixtralSizes.ts";
 
 await init("cpu");
 const sizes = { vocab: 32, dim: 64, layers: 16, heads: 4, kvHeads: 2, hidden: 96, context: 16 };
@@ -15,15 +16,7 @@ const model = transformer({
   moe: { experts: 4, k: 2, bias: false, router: softmaxTopK({ k: 2 }), losses: {} },
 });
 const params = await realize(model.init(random.key(0)));
-const config = hfConfig("mixtral", {
-  ...sizes,
-  experts: 4,
-  k: 2,
-  renormalize: true,
-  rope: 10_000,
-  normEps: 1e-5,
-  tie: true,
-});
+const config = hfConfig("mixtral", { ...sizes, ...mixtralSizes });
 
 const held = (): number => {
   globalThis.gc!();
