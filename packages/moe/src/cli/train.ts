@@ -12,7 +12,7 @@ import { checkHalves } from "../training/lossScale.ts";
 import { lockRun } from "../training/runLock.ts";
 import { createRun, runsRoot, schedules, type RunConfig } from "../training/runDirectory.ts";
 import { samplesLog } from "../training/runLog.ts";
-import { train, type Report } from "../training/train.ts";
+import { train, trainLocked, type Report } from "../training/train.ts";
 import { readConfig } from "./config.ts";
 import { stopOnInterrupt } from "./interrupt.ts";
 import { heldOutBatches, judge } from "./judge.ts";
@@ -84,9 +84,7 @@ async function trainRun(options: TrainCommandOptions, used: Command): Promise<vo
   const sizes = countParameters(model, config);
   // All that can be wrong with the options has been said: from here on there is a directory.
   const dir = prepared.dir ?? (await createRun(runsRoot, config));
-  // Training will lock it: that another process does is to be said before anything is shown, or taken from the logs.
   const unlock = await lockRun(dir);
-  unlock();
   const reporter = reporterFor(options);
   const interrupt = stopOnInterrupt();
   try {
@@ -119,6 +117,7 @@ async function trainRun(options: TrainCommandOptions, used: Command): Promise<vo
   } finally {
     interrupt.release();
     reporter.close();
+    unlock();
   }
 }
 
@@ -163,7 +162,7 @@ async function trainSteps(
   const { steps, batch, accumulate, ema, evalEvery, patience, keep } = config;
   const { context } = model;
   const judging = heldOutBatches(corpus, context, batch);
-  const run = train({
+  const run = trainLocked({
     ...stepsOf(prepared),
     steps,
     ...(ema !== null && { ema }),

@@ -40,10 +40,21 @@ export interface Run<P, A> extends AsyncIterable<Report<P, A>> {
  * @throws {DeviceError} when the run starts, if `precision` is f16 and the device has none.
  * @throws {GradientError} from the step whose loss, or whose parameters at a checkpoint, are not finite. The last good checkpoint stays.
  */
-export function train<P, B, A extends { readonly loss: Tensor }, S>(options: TrainOptions<P, B, A, S>): Run<P, A> {
+export const train = <P, B, A extends { readonly loss: Tensor }, S>(options: TrainOptions<P, B, A, S>): Run<P, A> =>
+  runOf(options, false);
+
+/** `train`, where the caller holds the lock of the directory. */
+export const trainLocked = <P, B, A extends { readonly loss: Tensor }, S>(
+  options: TrainOptions<P, B, A, S>,
+): Run<P, A> => runOf(options, true);
+
+function runOf<P, B, A extends { readonly loss: Tensor }, S>(
+  options: TrainOptions<P, B, A, S>,
+  isLocked: boolean,
+): Run<P, A> {
   checkTrain(options);
   const state: { last?: Report<P, A> } = {};
-  const reports = runOf(options, state);
+  const reports = reportsOf(options, isLocked, state);
   return {
     [Symbol.asyncIterator]: () => reports,
     async finish() {
@@ -54,18 +65,19 @@ export function train<P, B, A extends { readonly loss: Tensor }, S>(options: Tra
   };
 }
 
-async function* runOf<P, B, A extends { readonly loss: Tensor }, S>(
+async function* reportsOf<P, B, A extends { readonly loss: Tensor }, S>(
   options: TrainOptions<P, B, A, S>,
+  isLocked: boolean,
   run: { last?: Report<P, A> },
 ): AsyncGenerator<Report<P, A>, void> {
   if (options.precision === "f16") await checkHalves(defaultDevice());
   if (!options.checkpoint) return yield* stepsOf(options, run);
   const keeping = await import("./keeping.ts");
-  const unlock = await keeping.lockRun(options.checkpoint.dir);
+  const unlock = isLocked ? undefined : await keeping.lockRun(options.checkpoint.dir);
   try {
     yield* stepsOf(options, run, keeping);
   } finally {
-    unlock();
+    unlock?.();
   }
 }
 

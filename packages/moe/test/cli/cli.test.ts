@@ -192,6 +192,28 @@ describe("switchyard train", () => {
   });
 });
 
+test("a run holds its directory from its first word to its last", async () => {
+  const home = process.cwd();
+  process.chdir(dir);
+  const held: [event: string, isHeld: boolean][] = [];
+  let directory = "";
+  const write = vi.spyOn(process.stdout, "write").mockImplementation((line) => {
+    const { event, run: its = directory } = JSON.parse(String(line)) as { event: string; run?: string };
+    directory = its;
+    held.push([event, existsSync(join(directory, "run.lock"))]);
+    return true;
+  });
+  try {
+    expect(await run(["train", ...small, "--steps", "2", "--json"])).toBe(0);
+  } finally {
+    write.mockRestore();
+    process.chdir(home);
+  }
+  expect(held.map(([event]) => event)).toEqual(["begin", "sample", "progress", "progress", "sample", "end"]);
+  expect(held.every(([, isHeld]) => isHeld)).toBe(true);
+  expect(existsSync(join(dir, directory, "run.lock"))).toBe(false);
+});
+
 describe("switchyard train --precision f16", () => {
   test("trains in f16, goes on so, and refuses a device without it before anything is written", async () => {
     const f16 = ["--precision", "f16", "--eval-every", "1", ...small];
