@@ -109,6 +109,13 @@ export const gradientFigure = (runs: readonly RunData[]): Figure | undefined =>
     { label: "gradient norm", type: "log", ticks: 4, tickFormat: "~g" },
   );
 
+export const lossScaleFigure = (runs: readonly RunData[]): Figure | undefined =>
+  curves(
+    runs.flatMap(({ metrics, name }) => course(metrics, name, (r) => r.lossScale)),
+    "Scale of the loss, in f16: it halves where a gradient overflows and the step is skipped.",
+    { label: "scale of the loss", type: "log", base: 2, ticks: 4 },
+  );
+
 export const throughputFigure = (runs: readonly RunData[]): Figure | undefined =>
   curves(
     runs.flatMap((run) => throughput(run, fewPoints)),

@@ -35,6 +35,7 @@ export function pageOf(runs: readonly RunData[]): string {
             figures.lossFigure(runs),
             figures.rateFigure(runs),
             figures.gradientFigure(runs),
+            figures.lossScaleFigure(runs),
           ])}
           ${section("Routing", number, [
             figures.balanceFigure(runs),

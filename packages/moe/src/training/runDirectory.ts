@@ -36,8 +36,8 @@ export interface TrainingConfig {
   readonly clip: number;
   /** Of the parameters' average; null for none. */
   readonly ema: number | null;
-  /** Of loss and gradient; runs from before there was a choice have none noted, and are f32. */
-  readonly precision?: Precision;
+  /** Of loss and gradient. */
+  readonly precision: Precision;
   /** Steps from one evaluation, and one checkpoint, to the next. */
   readonly evalEvery: number;
   /** Evaluations without improvement that end the run; null for no such end. */
@@ -104,7 +104,9 @@ export async function readRun(dir: string): Promise<RunConfig> {
     throw new ConfigError(`${dir} is not the directory of a run: it has no ${configName}`);
   try {
     const config = JSON.parse(new TextDecoder().decode(await files.readBytes(path))) as RunConfig;
-    if (config.format === "switchyard run" && config.version === 1) return config;
+    // Runs from before there was a choice have no precision noted.
+    if (config.format === "switchyard run" && config.version === 1)
+      return { ...config, precision: config.precision ?? "f32" };
   } catch {
     // No JSON: as little a run as JSON of another kind.
   }

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { ConfigError, init } from "@switchyard/tensor";
+import { ConfigError, init, ones, tensor, type Key, type Tensor } from "@switchyard/tensor";
 import { sgd } from "@switchyard/autograd";
 import { randomBatches, report, train, transformer, type CloseLook } from "@switchyard/moe";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
@@ -166,6 +166,30 @@ describe("a report", () => {
     expect(await loss.locator(".legend span").allTextContents()).toEqual(["first", "second"]);
     expect(trouble).toEqual([]);
     await page.context().close();
+  });
+
+  test("of a run in f16 shows the scale of the loss, halved where a step was skipped, and of another none", async () => {
+    const half = join(dir, "half");
+    const slope = {
+      init: (_key: Key) => ({ w: ones([]) }),
+      loss: (p: { w: Tensor }, x: Tensor) => ({ loss: p.w.mul(x.cast(p.w.dtype)).cast("f32") }),
+    };
+    await train({
+      model: slope,
+      data: (step) => tensor(step === 2 ? 2 : 1),
+      optimizer: sgd({ learningRate: 0.1 }),
+      steps: 6,
+      precision: "f16",
+      checkpoint: { dir: half, every: 6 },
+    }).finish();
+    const { page, trouble } = await open(await report(half));
+    const drawn = page.locator("figure").filter({ hasText: "Scale of the loss" });
+    const path = await drawn.locator("path[stroke^='var']").getAttribute("d");
+    const heights = [...path!.matchAll(/[ML][\d.]+,([\d.]+)/g)].map((point) => Number(point[1]));
+    expect(heights.map((y) => y === Math.min(...heights))).toEqual([true, true, false, false, false, false]);
+    expect(trouble).toEqual([]);
+    await page.context().close();
+    expect(await report(runs[0])).not.toContain("Scale of the loss");
   });
 
   test("what models write is text, whatever it looks like", async () => {
