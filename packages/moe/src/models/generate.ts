@@ -106,7 +106,6 @@ async function* rowsFrom<P>(
   let held = shortest; // positions of the cache, once it is read
   let cache = model.start(params, rows.length);
   const device = treeLeaves(params)[0]?.device;
-  let isBroken = false;
   try {
     for (let step = 0; maxTokens > 0 && step < maxTokens + longest - shortest; step++) {
       const tokens = tensor(fed, { dtype: "i32", device });
@@ -130,26 +129,16 @@ async function* rowsFrom<P>(
       if (++held > model.context) {
         held = Math.ceil(model.context / 2);
         fed = rows.map((row) => row.slice(-held));
-        await realize([], { donate: cache });
+        dispose(cache);
         cache = model.start(params, rows.length);
       }
     }
-  } catch (error) {
-    isBroken = true;
-    throw error;
   } finally {
-    await letGo(cache, isBroken);
+    dispose(cache);
   }
 }
 
-/** Ends a cache. After an error it may be spent already; what is told then is the error. */
-async function letGo(cache: unknown, isBroken: boolean): Promise<void> {
-  try {
-    await realize([], { donate: cache });
-  } catch (error) {
-    if (!isBroken) throw error;
-  }
-}
+const dispose = (tree: unknown): void => treeLeaves(tree).forEach((t) => t.dispose());
 
 /** `bool[V]`: which tokens a sequence has; undefined if nothing asks. */
 function seenIn(
