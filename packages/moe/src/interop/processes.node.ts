@@ -1,23 +1,28 @@
 import { readFileSync, rmSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { readFile, readlink } from "node:fs/promises";
 import { hostname } from "node:os";
 
 /** A process, told from all others. */
 export interface ProcessName {
   readonly pid: number;
   readonly host: string;
+  /** Which of the host's counts of processes the number is of: a container may have one of its own. Null where the system does not say. */
+  readonly space: string | null;
   /** When it started, which tells it from another that has got its number since; null where the system does not say. */
   readonly started: string | null;
 }
 
 /** This process. */
 export async function thisProcess(): Promise<ProcessName> {
-  return { pid: process.pid, host: hostname(), started: (await lookAt(process.pid))?.started ?? null };
+  const [space, found] = await Promise.all([spaceOfThis(), lookAt(process.pid)]);
+  return { pid: process.pid, host: hostname(), space, started: found?.started ?? null };
 }
 
-/** Whether a process has ended for certain: of one on another host, that is never known. */
-export async function hasEnded({ pid, host, started }: ProcessName): Promise<boolean> {
-  if (host !== hostname()) return false;
+const spaceOfThis = (): Promise<string | null> => readlink("/proc/self/ns/pid").catch(() => null);
+
+/** Whether a process has ended for certain: of one on another host, or in another container, that is never known. */
+export async function hasEnded({ pid, host, space, started }: ProcessName): Promise<boolean> {
+  if (host !== hostname() || space !== (await spaceOfThis())) return false;
   try {
     process.kill(pid, 0); // asks whether it is there
   } catch (error) {

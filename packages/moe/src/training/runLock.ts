@@ -39,8 +39,8 @@ async function putAway(path: string, seen: string): Promise<boolean> {
 
 function holderOf(text: string): ProcessName | undefined {
   try {
-    const { pid, host, started } = JSON.parse(text) as ProcessName;
-    return typeof pid === "number" && typeof host === "string" ? { pid, host, started: started ?? null } : undefined;
+    const { pid, host, space = null, started = null } = JSON.parse(text) as Partial<ProcessName>;
+    return typeof pid === "number" && typeof host === "string" ? { pid, host, space, started } : undefined;
   } catch {
     return undefined;
   }
@@ -48,12 +48,12 @@ function holderOf(text: string): ProcessName | undefined {
 
 function inUse(dir: string, path: string, holder: ProcessName | undefined, mine: ProcessName): ConfigError {
   if (!holder) return new ConfigError(`train: ${path} names no process; remove it if no run is under way in ${dir}`);
-  const { pid, host, started } = holder;
-  if (pid === mine.pid && host === mine.host)
+  const { pid, host, space, started } = holder;
+  const isNear = host === mine.host && space === mine.space;
+  if (isNear && pid === mine.pid)
     return new ConfigError(
       `train: ${dir} is in use by another run of this process, ${pid}; finish that run or leave its loop first`,
     );
-  const isCertain = host === mine.host && started !== null;
-  const remedy = isCertain ? "end it first" : `end it first, or remove ${path} if it has ended`;
+  const remedy = isNear && started !== null ? "end it first" : `end it first, or remove ${path} if it has ended`;
   return new ConfigError(`train: ${dir} is in use by process ${pid} on ${host}; ${remedy}`);
 }

@@ -1,14 +1,15 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { hostname, tmpdir } from "node:os";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ConfigError, init, tensor, zeros, type Key, type Tensor } from "@switchyard/tensor";
 import { sgd } from "@switchyard/autograd";
 import { train } from "@switchyard/moe";
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { thisProcess } from "../../src/interop/processes.node.ts";
 import { lockName, lockRun } from "../../src/training/runLock.ts";
 
 let dir: string;
@@ -32,6 +33,7 @@ const options = () => ({
   steps: 3,
   checkpoint: { dir, every: 1 },
 });
+const here = await thisProcess();
 const lock = (holder: unknown): Promise<void> => writeFile(join(dir, lockName), JSON.stringify(holder));
 const told = (): string => vi.mocked(console.warn).mock.calls.flat().join("\n");
 
@@ -70,20 +72,24 @@ describe("while another process trains in a directory", () => {
 
 describe("a lock", () => {
   test("of a process whose number another has got since is taken over", async () => {
-    const { started } = await lockedBy();
-    if (started === null) return; // the system does not say when processes start: see the next test
-    await lock({ pid: process.ppid, host: hostname(), started: "another boot 17" });
+    if (here.started === null) return; // the system does not say when processes start: see the next test
+    await lock({ ...here, pid: process.ppid, started: "another boot 17" });
     await train(options()).finish();
     expect(told()).toMatch(/was left by process/);
   });
 
   test("of a process that may be alive is not: the message says what to remove", async () => {
-    await lock({ pid: process.ppid, host: hostname(), started: null });
+    await lock({ ...here, pid: process.ppid, started: null });
     await expect(train(options()).finish()).rejects.toThrow(
       /in use by process \d+ on .*or remove .*run\.lock if it has/,
     );
-    await lock({ pid: 2 ** 30, host: "elsewhere", started: null });
+    await lock({ ...here, pid: 2 ** 30, host: "elsewhere" });
     await expect(train(options()).finish()).rejects.toThrow(/in use by process 1073741824 on elsewhere; .*or remove/);
+    // Containers may share a host's name and count their processes each for itself.
+    await lock({ ...here, pid: 2 ** 30, space: "pid:[1]" });
+    await expect(train(options()).finish()).rejects.toThrow(/in use by process 1073741824 on .*; .*or remove/);
+    await lock({ ...here, space: "pid:[1]" });
+    await expect(train(options()).finish()).rejects.toThrow(/in use by process \d+ on .*; .*or remove/);
     await writeFile(join(dir, lockName), "");
     await expect(train(options()).finish()).rejects.toThrow(/run\.lock names no process; remove it/);
   });
@@ -102,7 +108,7 @@ describe("a lock", () => {
   });
 
   test("that was left is taken over by one of many who ask at once", async () => {
-    await lock({ pid: 2 ** 30, host: hostname(), started: null });
+    await lock({ ...here, pid: 2 ** 30 });
     const asked = await Promise.allSettled(Array.from({ length: 8 }, () => lockRun(dir)));
     const got = asked.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
     expect(got).toHaveLength(1);
@@ -110,11 +116,3 @@ describe("a lock", () => {
     expect(await readdir(dir)).toEqual([]);
   });
 });
-
-/** What the lock says of this process. */
-async function lockedBy(): Promise<{ started: string | null }> {
-  const unlock = await lockRun(dir);
-  const text = await readFile(join(dir, lockName), "utf8");
-  unlock();
-  return JSON.parse(text) as { started: string | null };
-}
