@@ -151,6 +151,26 @@ test.each<[what: string, kind: new () => Error, message: string, act: () => unkn
     () => optimizer().update(trained(), { a: zeros([3]) }, optimizer().init(trained())),
   ],
   [
+    "a state that is none",
+    ConfigError,
+    "adam: the state must come from init or the update before, got undefined",
+    () => optimizer().update(trained(), trained(), untyped(undefined)),
+  ],
+  [
+    "the gradients left out",
+    ConfigError,
+    "adam: the state must come from init or the update before, got undefined",
+    () => optimizer().update(trained(), optimizer().init(trained()), untyped(undefined)),
+  ],
+  ["no options at all", ConfigError, "adam: takes an object of options, got undefined", () => adam(untyped(undefined))],
+  [
+    "a learning rate where options belong",
+    ConfigError,
+    "adam: takes an object of options, got 0.001",
+    () => adam(untyped(1e-3)),
+  ],
+  ["no learning rate", ConfigError, 'adam: needs the option "learningRate"', () => adam(untyped({}))],
+  [
     "a schedule that gives no number",
     ConfigError,
     "adam: the learning rate at step 0 is NaN",

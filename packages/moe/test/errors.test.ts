@@ -30,6 +30,7 @@ import {
   evaluate,
   generate,
   importanceLoss,
+  linear,
   loadCheckpoint,
   loadLoss,
   loadSafetensors,
@@ -97,6 +98,30 @@ test.each<[what: string, kind: new () => Error, message: string, act: () => unkn
     ShapeError,
     "moe: the last axis of x must be dim = 2 (got f32[3,5])",
     () => apply(zeros([3, 5])),
+  ],
+  [
+    "the arguments of a layer the wrong way round",
+    ConfigError,
+    "moe: apply takes the parameters, then a tensor, got { router, experts }",
+    () => layer.apply(untyped(zeros([3, 2])), untyped(layer.init(random.key(0)))),
+  ],
+  [
+    "a number where a tensor belongs",
+    ConfigError,
+    "linear: apply takes the parameters, then a tensor, got 3",
+    () => linear({ in: 2, out: 1 }).apply({ weight: zeros([2, 1]) }, untyped(3)),
+  ],
+  [
+    "no options",
+    ConfigError,
+    "noisyTopK: takes an object of options, got undefined",
+    () => noisyTopK(untyped(undefined)),
+  ],
+  [
+    "a number where options belong",
+    ConfigError,
+    "softmaxTopK: takes an object of options, got 2",
+    () => softmaxTopK(untyped(2)),
   ],
   ["integer tokens", DTypeError, "moe: takes floating-point tensors; cast first", () => apply(i32(3, 2))],
   [

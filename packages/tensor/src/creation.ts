@@ -50,8 +50,8 @@ function flatten(data: TensorData): { flat: ArrayLike<number>; nested: Shape; ki
   const shapeOf = (x: TensorData): Shape => {
     if (Array.isArray(x)) {
       const shapes = x.map(shapeOf);
-      if (shapes.some((s) => !sameShape(s, shapes[0])))
-        throw new ShapeError("tensor: nested arrays must be rectangular");
+      const odd = shapes.find((s) => !sameShape(s, shapes[0]));
+      if (odd) throw new ShapeError(`tensor: nested arrays must be rectangular, got [${shapes[0]}] beside [${odd}]`);
       return [x.length, ...(shapes[0] ?? [])];
     }
     const type = kindOf(checkElement(x));

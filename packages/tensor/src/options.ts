@@ -45,9 +45,12 @@ export type Rules<T extends object> = { readonly [N in keyof T]-?: Rule };
 /**
  * Checks options given by someone whom the compiler did not check. An option left out, or `undefined`, is not checked here.
  *
- * @throws {ConfigError} naming the option that is unknown or breaks its rule.
+ * @throws {ConfigError} if they are none, or naming the option that is unknown or breaks its rule.
  */
 export function checkOptions<T extends object>(op: string, options: T, rules: Rules<T>): void {
+  const given: unknown = options;
+  if (typeof given !== "object" || given === null)
+    throw new ConfigError(`${op}: takes an object of options, got ${String(given)}`);
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(rules, name))
       throw new ConfigError(`${op}: unknown option "${name}"; options are ${Object.keys(rules).join(", ")}`);

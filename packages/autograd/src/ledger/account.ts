@@ -1,4 +1,4 @@
-import type { DType, Shape, Tensor } from "@switchyard/tensor";
+import { ConfigError, type DType, type Shape, type Tensor } from "@switchyard/tensor";
 import type { Step } from "./flow.ts";
 import { keyOf, type PathClass } from "./pathClass.ts";
 import type { Cause, NoPath } from "./zero.ts";
@@ -40,6 +40,8 @@ const only = {
 
 /** The account with classes told apart by one property alone. What passed a nonlinear rule stays apart. */
 export function merged(account: Account, property: Property): Account {
+  if (!Object.hasOwn(only, property))
+    throw new ConfigError(`ledger: by must be one of "${Object.keys(only).join('", "')}", got ${String(property)}`);
   const groups = new Map<string, { cls: PathClass; parts: AccountPart[] }>();
   for (const part of account.parts) {
     const cls = without({ ...only[property](part.class), nonlinear: part.class.nonlinear });

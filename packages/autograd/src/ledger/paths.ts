@@ -12,10 +12,17 @@ function editDistance(a: string, b: string): number {
   return row[b.length];
 }
 
-/** An error that names the closest of what there is. */
+/** How many paths a message lists. */
+const listed = 5;
+
+/** An error that names the path that is meant, where one is close or has the name in it, else what there is. */
 export function unknownPath(wanted: string, known: readonly string[]): GradientError {
-  const closest = known.toSorted((a, b) => editDistance(wanted, a) - editDistance(wanted, b))[0];
-  const remedy = closest === undefined ? "there are none" : `did you mean "${closest}"?`;
+  const closest = known.toSorted((a, b) => editDistance(wanted, a) - editDistance(wanted, b)).at(0) ?? "";
+  const isClose = 2 * editDistance(wanted, closest) <= wanted.length;
+  const meant = isClose ? closest : known.find((path) => path.includes(wanted));
+  const more = known.length > listed ? `, … ${known.length} in all` : "";
+  const list = known.length === 0 ? "none" : `${known.slice(0, listed).join(", ")}${more}`;
+  const remedy = meant ? `did you mean "${meant}"?` : `there are ${list}`;
   return new GradientError(`ledger: nothing is at "${wanted}"; ${remedy}`);
 }
 

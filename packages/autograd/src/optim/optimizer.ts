@@ -109,6 +109,7 @@ export function optimizer<K extends string>(
     update(params, grads, state) {
       const [leaves, structure] = treeFlatten(params);
       const paths = treePaths(params);
+      checkState(name, rule.slots, state);
       const gradients = leavesAt(name, structure, grads);
       const kept = rule.slots.map((slot) => leavesAt(name, structure, state[slot]));
       const next = leaves.map((parameter, i) => {
@@ -132,6 +133,13 @@ export function optimizer<K extends string>(
       return [treeUnflatten(structure, parameters), { step: state.step + 1, ...columns(rule.slots, slots, structure) }];
     },
   };
+}
+
+function checkState(name: string, slots: readonly string[], state: unknown): void {
+  const keys = typeof state === "object" && state !== null ? Object.keys(state) : undefined;
+  if (keys && ["step", ...slots].every((key) => keys.includes(key))) return;
+  const got = keys ? `{ ${keys.join(", ")} }` : String(state);
+  throw new ConfigError(`${name}: the state must come from init or the update before, got ${got}`);
 }
 
 const isTrained = (x: Tensor, { frozen = false }: ParameterOptions): boolean => isFloat(x.dtype) && !frozen;

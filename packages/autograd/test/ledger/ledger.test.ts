@@ -317,12 +317,16 @@ describe("bad input", () => {
     expect(() => book.of("layr/hidden")).toThrow('ledger: nothing is at "layr/hidden"; did you mean "layer/hidden"?');
     expect(() => book.of(tensor(1))).toThrow(GradientError);
     expect(() => book.of("w", [2])).toThrow(new ShapeError("ledger: [2] is no element of w (f64[2])"));
-    await expect(ledger(model)(params(), { parameters: ["x"] })).rejects.toThrow(
-      /nothing is at "x"; did you mean "[wv]"/,
-    );
+    await expect(ledger(model)(params(), { parameters: ["x"] })).rejects.toThrow(/nothing is at "x"; there are w, v/);
+    expect(() => book.of("everything")).toThrow('ledger: nothing is at "everything"; there are w, v');
     await expect(ledger(model)(params(), { marks: "hidden" as never })).rejects.toThrow(
       /marks must be an array of names/,
     );
+  });
+
+  test("by takes one of three properties", async () => {
+    const book = await ledger((p: Params) => p.w.sum())(params());
+    expect(() => book.by("terms" as never)).toThrow('ledger: by must be one of "term", "scope", "mark", got terms');
   });
 
   test("a tensor at two paths has two gradients, so it does not say which", async () => {

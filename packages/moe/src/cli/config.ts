@@ -1,6 +1,6 @@
-import { readFile } from "node:fs/promises";
 import type { Command, Option } from "commander";
 import { ConfigError } from "@switchyard/tensor";
+import { readBytes } from "../interop/files.node.ts";
 
 /** Options that say where others come from, or how to be told of the run: no part of what it is. */
 const notInFiles = new Set(["config", "resume", "json", "profile"]);
@@ -37,12 +37,7 @@ function parsed(option: Option, value: unknown): unknown {
 }
 
 async function readObject(path: string): Promise<object> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch {
-    throw new ConfigError(`cannot read ${path}; --config takes a file of options as JSON`);
-  }
+  const text = new TextDecoder().decode(await readBytes(path));
   try {
     const value: unknown = JSON.parse(text);
     if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;

@@ -11,7 +11,7 @@ async function listDevices({ json, device }: CommonOptions): Promise<void> {
     if (json) console.log(JSON.stringify(info));
     else {
       const details = Object.entries(info.details).map(([name, value]) => `${name}: ${String(value)}`);
-      const what = info.reason ?? [info.dtypes.join(" "), ...details].join(", ");
+      const what = info.reason?.replace(`${info.name}: `, "") ?? [info.dtypes.join(" "), ...details].join(", ");
       console.log(`${info.isDefault ? "*" : " "} ${info.name.padEnd(7)} ${what}`);
     }
   }

@@ -34,6 +34,8 @@ async function examineRun({ json, device, run, data, record, layer }: DoctorOpti
   const text = data === undefined ? await textOfRun(config, dir) : await readText(resolve(data));
   const { tokens } = heldOutBatches(readyCorpus(text, model.context, tokenizer), model.context, config.batch).at(0);
   const { routings } = model.apply(params, tokens);
+  if (layer >= routings.length)
+    throw new UsageError(`--layer ${layer}: the model has ${routings.length} layers with a mixture, counted from 0`);
   const [findings, ...layers] = await Promise.all([
     doctor({ routings }),
     ...routings.map(async (routing): Promise<LayerTables> => ({
@@ -41,16 +43,14 @@ async function examineRun({ json, device, run, data, record, layer }: DoctorOpti
       together: (await coActivation(routing).toArray()) as number[][],
     })),
   ]);
-  if (record !== undefined) await writeRecord(resolve(record), routings, layer);
+  if (record !== undefined) await writeRecord(resolve(record), routings[layer]);
   if (json) console.log(JSON.stringify({ run: dir, tokens: tokens.size, findings, layers }));
   else
     console.log([describeFindings(findings, tokens.size), ...describeLayers(layers, routings, tokenizer)].join("\n"));
 }
 
-async function writeRecord(path: string, routings: readonly TokenRouting[], layer: number): Promise<void> {
-  if (layer >= routings.length)
-    throw new UsageError(`--layer ${layer}: the model has ${routings.length} layers with a mixture, counted from 0`);
-  const text = `${JSON.stringify(await recordRouting(routings[layer]))}\n`;
+async function writeRecord(path: string, routing: TokenRouting): Promise<void> {
+  const text = `${JSON.stringify(await recordRouting(routing))}\n`;
   await writeAtomically(path, new TextEncoder().encode(text));
 }
 
@@ -84,11 +84,14 @@ const describeLayers = (
       `layer ${layer}: what each expert takes more of than its share`,
       ...tokens.map((row, expert) => {
         const favourites = favouritesOf(tokens, expert).map((id) => tokenizer.decode([id]));
-        return `  expert ${expert}  ${favourites.map((token) => JSON.stringify(token).slice(1, -1)).join(" ")}`;
+        return `  expert ${expert}  ${favourites.map(visible).join(" ") || "nothing"}`;
       }),
       ...(routings[layer].experts.shape[1] > 1 ? [`  most often together: ${closestPair(together)}`] : []),
     ].join("\n"),
   );
+
+/** A token on one line, its spaces to be seen. */
+const visible = (token: string): string => JSON.stringify(token).slice(1, -1).replaceAll(" ", "␣");
 
 /** The ids that chose an expert most beyond what its share of all tokens lets expect. */
 function favouritesOf(counts: readonly (readonly number[])[], expert: number): number[] {

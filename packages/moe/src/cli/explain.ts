@@ -11,7 +11,7 @@ import { loadRun, readyCorpus, textOfRun, type LoadedRun } from "./languageModel
 import { command, integer, type CommonOptions } from "./usage.ts";
 
 interface ExplainOptions extends CommonOptions {
-  readonly checkpoint?: string;
+  readonly run?: string;
   readonly param?: string;
   readonly batch: number;
   readonly html?: string;
@@ -19,7 +19,7 @@ interface ExplainOptions extends CommonOptions {
 
 export const explainCommand = (): Command =>
   command("explain", "tell what moves a parameter: the task or the balance, by which path, for which expert and token")
-    .option("--checkpoint <dir>", `a run, or a checkpoint in one (default: the newest run in ${runsRoot}/)`)
+    .option("--run <dir>", `a run, or a checkpoint in one (default: the newest run in ${runsRoot}/)`)
     .option("--param <path>", "the parameter (default: the gate of the last layer's router)")
     .option("--batch <n>", "sequences to take the gradient on, drawn by the seed", integer(1), 4)
     .option("--html <file>", "where to write the page (default: explain.html in the run)")
@@ -38,7 +38,7 @@ export interface Explained {
 
 async function explain(options: ExplainOptions): Promise<void> {
   const device = await init(options.device);
-  const loaded = await loadRun(options.checkpoint ?? (await newestRun(runsRoot)));
+  const loaded = await loadRun(options.run ?? (await newestRun(runsRoot)));
   const param = options.param ?? lastGate(loaded);
   const { book, batch } = await takeApart(loaded, param, options.batch, random.key(options.seed));
   const text = await charactersOf(loaded, batch);

@@ -9,6 +9,7 @@ import type { TokenRouting } from "../routing/routing.ts";
 import { corpusOf, decodeText, type Corpus } from "../text/corpus.ts";
 import { characterTokenizer, type CharacterTokenizer } from "../text/tokenizer.ts";
 import { loadCheckpoint, loadTraining } from "../training/checkpoint.ts";
+import { stepsIn } from "../training/history.ts";
 import { isCheckpoint } from "../training/checkpointFiles.ts";
 import { readRun, type ModelSizes, type RunConfig } from "../training/runDirectory.ts";
 
@@ -55,9 +56,13 @@ export interface LoadedRun {
  * The model of a run as its newest checkpoint has it, or as one of its checkpoints does.
  *
  * @param dir of a run, or of a checkpoint in one.
+ * @throws {ConfigError} if it is neither, or the run has no checkpoint yet.
  */
 export async function loadRun(dir: string): Promise<LoadedRun> {
-  const config = await readRun((await isCheckpoint(dir)) ? dirname(resolve(dir)) : dir);
+  const one = await isCheckpoint(dir);
+  const config = await readRun(one ? dirname(resolve(dir)) : dir);
+  if (!one && (await stepsIn(dir)).length === 0)
+    throw new ConfigError(`${dir} has no checkpoint yet; go on with npx switchyard train --resume ${dir}`);
   const tokenizer = characterTokenizer(config.vocabulary);
   const model = characterModel(tokenizer.size, config.model);
   const like = model.init(random.key(0));

@@ -1,10 +1,10 @@
-import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { ConfigError } from "@switchyard/tensor";
 import type { PlanConfig } from "../diagnostics/plan/config.ts";
 import type { ExpertParallel, RecordedChoices } from "../diagnostics/plan/expertParallel.ts";
 import { plan, type Plan } from "../diagnostics/plan/plan.ts";
 import { presets } from "../diagnostics/plan/presets.ts";
+import { exists, readBytes } from "../interop/files.node.ts";
 import { command, integer, type CommonOptions } from "./usage.ts";
 
 interface PlanCommandOptions extends CommonOptions {
@@ -24,19 +24,20 @@ export const planCommand = (): Command =>
 async function planModel(model: string, { json, devices, tokens, routing }: PlanCommandOptions): Promise<void> {
   const config: PlanConfig = Object.hasOwn(presets, model)
     ? presets[model as keyof typeof presets]
-    : await readJson<PlanConfig>(model, `no preset and no file; presets are ${Object.keys(presets).join(", ")}`);
-  const recorded = routing === undefined ? undefined : await readJson<RecordedChoices>(routing, "no such file");
+    : await ownConfig(model);
+  const recorded = routing === undefined ? undefined : await readJson<RecordedChoices>(routing);
   const made = plan(config, { devices, tokens, routing: recorded });
   console.log(json ? JSON.stringify(made) : describePlan(model, made));
 }
 
-async function readJson<T>(path: string, missing: string): Promise<T> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch {
-    throw new ConfigError(`plan: cannot read ${path}: ${missing}`);
-  }
+async function ownConfig(path: string): Promise<PlanConfig> {
+  if (await exists(path)) return readJson<PlanConfig>(path);
+  const known = Object.keys(presets).join(", ");
+  throw new ConfigError(`plan: cannot read ${path}: no preset and no file; presets are ${known}`);
+}
+
+async function readJson<T>(path: string): Promise<T> {
+  const text = new TextDecoder().decode(await readBytes(path));
   try {
     return JSON.parse(text) as T;
   } catch (error) {

@@ -1,4 +1,4 @@
-import { random, ShapeError, zeros, type Key, type Tensor } from "@switchyard/tensor";
+import { ConfigError, random, ShapeError, Tensor, zeros, type Key } from "@switchyard/tensor";
 import { checkOptions, describe, flag, nonNegative, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
 
 export interface LinearOptions {
@@ -43,12 +43,20 @@ export function linear(options: LinearOptions): Linear {
   };
 }
 
+/** @throws {ConfigError} if a layer is given something else, such as its arguments the wrong way round. */
+export function checkTensor(op: string, x: unknown): void {
+  if (x instanceof Tensor) return;
+  const got = typeof x === "object" && x !== null ? `{ ${Object.keys(x).join(", ")} }` : String(x);
+  throw new ConfigError(`${op}: apply takes the parameters, then a tensor, got ${got}`);
+}
+
 /**
  * `x weight + bias` over the last axis of x, all leading axes as the rows of one matrix.
  *
  * @throws {ShapeError} if the last axis of x is not as long as the weight is high.
  */
 export function affine(op: string, x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+  checkTensor(op, x);
   const [width, out] = weight.shape;
   if (x.ndim === 0 || x.shape.at(-1) !== width)
     throw new ShapeError(`${op}: the last axis of x must be ${width} (got ${describe(x)})`);

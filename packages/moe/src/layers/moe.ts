@@ -40,6 +40,7 @@ import {
   type ExpertsParams,
 } from "./experts.ts";
 import { feedForward, type FeedForwardParams } from "./feedForward.ts";
+import { checkTensor } from "./linear.ts";
 
 export interface MoeOptions<P, R extends Routing, L extends string> {
   /** D, the width of what goes in and comes out. */
@@ -159,6 +160,7 @@ function checkMoe<P, R extends Routing, L extends string>(options: MoeOptions<P,
 }
 
 function checkInput(x: Tensor, dim: number, routeOptions: RouteOptions): void {
+  checkTensor("moe", x);
   if (x.shape.at(-1) !== dim) throw new ShapeError(`moe: the last axis of x must be dim = ${dim} (got ${describe(x)})`);
   checkFloat("moe", x);
   checkOptions("moe: apply", routeOptions, routeRules);

@@ -94,21 +94,27 @@ export async function newestRun(root: string): Promise<string> {
     const dir = files.joinPath(root, `${n}`);
     if (await files.exists(files.joinPath(dir, configName))) return dir;
   }
-  throw new ConfigError(`no run in ${root}/; make one with switchyard train, or name one with --run`);
+  throw new ConfigError(`no run in ${root}/; make one with npx switchyard train, or name one with --run`);
 }
 
 /** What a run is. @throws {ConfigError | FormatError} if the directory is none of a run. */
 export async function readRun(dir: string): Promise<RunConfig> {
   const path = files.joinPath(dir, configName);
-  if (!(await files.exists(path)))
-    throw new ConfigError(`${dir} is not the directory of a run: it has no ${configName}`);
-  try {
-    const config = JSON.parse(new TextDecoder().decode(await files.readBytes(path))) as RunConfig;
-    // Runs from before there was a choice have no precision noted.
-    if (config.format === "switchyard run" && config.version === 1)
-      return { ...config, precision: config.precision ?? "f32" };
-  } catch {
-    // No JSON: as little a run as JSON of another kind.
+  if (!(await files.exists(path))) {
+    const why = (await files.exists(dir)) ? `it has no ${configName}` : "there is no such directory";
+    throw new ConfigError(`${dir} is not the directory of a run: ${why}`);
   }
-  throw new FormatError(`${path} does not describe a run that this version can read`);
+  const config = parsed(path, new TextDecoder().decode(await files.readBytes(path)));
+  // Runs from before there was a choice have no precision noted.
+  if (config?.format === "switchyard run" && config.version === 1)
+    return { ...config, precision: config.precision ?? "f32" };
+  throw new FormatError(`${path} describes no run that this version can read`);
+}
+
+function parsed(path: string, text: string): RunConfig | null {
+  try {
+    return JSON.parse(text) as RunConfig | null;
+  } catch (error) {
+    throw new FormatError(`${path} is not JSON: ${(error as Error).message}`);
+  }
 }

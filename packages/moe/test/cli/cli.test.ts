@@ -1,6 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -93,7 +93,9 @@ describe("switchyard train", () => {
 
     const examined = await switchyard("doctor", "--device", "cpu");
     expect(examined.out).toMatch(/^(nothing wrong with the routing of|error:|warning:|note:)/);
-    expect(examined.out).toMatch(/\nlayer 1: what each expert takes more of than its share\n {2}expert 0 {2}/);
+    expect(examined.out).toMatch(/\nlayer 1: what each expert takes more of than its share\n {2}expert 0 {2}\S/);
+    expect(examined.out).not.toMatch(/ $/m);
+    expect(examined.out).toContain(" ␣"); // a space, among the characters that some expert takes
     expect(examined.out).toMatch(/ {2}most often together: experts \d and \d, \d+ tokens\n$/);
 
     await switchyard("doctor", "--device", "cpu", "--record", "routing.json", "--layer", "1");
@@ -296,6 +298,10 @@ describe("bad input is one line, an exit code, and nothing written", () => {
     await writeFile(join(dir, "wrong.json"), '{ "steps": "many" }');
     await writeFile(join(dir, "flag.json"), '{ "revectorize": "yes" }');
     await writeFile(join(dir, "list.json"), '{ "data": ["text.txt"] }');
+    for (const run of ["early", "cut", "later"]) await mkdir(join(dir, run));
+    await copyFile(join(dir, "runs", "1", "run.json"), join(dir, "early", "run.json"));
+    await writeFile(join(dir, "cut", "run.json"), '{ "format": "switch');
+    await writeFile(join(dir, "later", "run.json"), '{ "format": "switchyard run", "version": 2 }');
     await writeFile(join(dir, "latin1.txt"), Uint8Array.of(0x63, 0x61, 0x66, 0xe9));
   });
 
@@ -309,7 +315,7 @@ describe("bad input is one line, an exit code, and nothing written", () => {
     [
       "a run that is not there",
       1,
-      /nowhere is not the directory of a run/,
+      /nowhere is not the directory of a run: there is no such directory/,
       ["train", "--device", "cpu", "--resume", "nowhere"],
     ],
     [
@@ -317,6 +323,30 @@ describe("bad input is one line, an exit code, and nothing written", () => {
       1,
       /the prompt has 9 tokens but the context is 8/,
       ["sample", "--device", "cpu", "--prompt", "It was it"],
+    ],
+    [
+      "a layer that is not there",
+      2,
+      /--layer 2: the model has 2 layers with a mixture, counted from 0/,
+      ["doctor", "--device", "cpu", "--run", "runs/1", "--layer", "2"],
+    ],
+    [
+      "a run that was stopped before its first checkpoint",
+      1,
+      /early has no checkpoint yet; go on with npx switchyard train --resume early/,
+      ["sample", "--device", "cpu", "--run", "early"],
+    ],
+    [
+      "a run whose description was cut short",
+      1,
+      /cut\/run\.json is not JSON: /,
+      ["sample", "--device", "cpu", "--run", "cut"],
+    ],
+    [
+      "a run of another version",
+      1,
+      /later\/run\.json describes no run that this version can read/,
+      ["sample", "--device", "cpu", "--run", "later"],
     ],
     ["a prompt of other characters", 1, /"€" is not in the vocabulary/, ["sample", "--device", "cpu", "--prompt", "€"]],
     ["a device that is not built", 1, /webgpu/, ["sample", "--device", "webgpu"]],
@@ -333,7 +363,12 @@ describe("bad input is one line, an exit code, and nothing written", () => {
     ["an unknown device", 2, /Devices are cpu, wasm, webgpu/, ["train", "--device", "gpu"]],
     ["a norm of nothing", 2, /It must be a number above 0/, ["train", "--clip", "0"]],
     ["a schedule of no name", 2, /Allowed choices are constant, linear, cosine/, ["train", "--schedule", "steep"]],
-    ["a config that is not there", 1, /cannot read none\.json/, ["train", "--config", "none.json"]],
+    [
+      "a config that is not there",
+      1,
+      /cannot read none\.json: there is no such file/,
+      ["train", "--config", "none.json"],
+    ],
     ["a config that is not JSON", 1, /text\.txt is not JSON/, ["train", "--config", "text.txt"]],
     [
       "a config with an unknown option",
@@ -420,6 +455,8 @@ describe("switchyard", () => {
       .map((line) => JSON.parse(line) as { name: string; isDefault: boolean; reason?: string });
     expect(list.map((d) => d.name)).toEqual(["cpu", "wasm", "webgpu"]);
     expect(list[0]).toMatchObject({ isDefault: true, dtypes: expect.arrayContaining(["f32"]) as unknown });
+    const lines = await switchyard("devices", "--device", "cpu");
+    expect(lines.out).toMatch(/^\* cpu {5}f16 f32 .*\n {2}wasm {4}.*\n {2}webgpu {2}(?!webgpu)/);
   });
 
   test("several runs are judged side by side, the best first", async () => {

@@ -53,7 +53,7 @@ describe("switchyard explain", () => {
   test("writes the ledger as JSON, of the same batch for the same seed", async () => {
     const losses: number[] = [];
     for (const seed of ["0", "0", "1"]) {
-      const { out } = await switchyard("explain", "--checkpoint", "runs/1", "--seed", seed, "--json");
+      const { out } = await switchyard("explain", "--run", "runs/1", "--seed", seed, "--json");
       const { param, page, ledger } = JSON.parse(out) as { param: string; page: string; ledger: { loss: number } };
       expect([param, page]).toEqual(["layers.1.moe.router.gate", expect.stringMatching(/runs.1.explain\.html$/)]);
       losses.push(ledger.loss);

@@ -51,6 +51,12 @@ describe("switchyard plan", () => {
       ["mixtral"],
       "plan: cannot read mixtral: no preset and no file; presets are mixtral-8x7b, switch-base-8",
     ],
+    [
+      "tokens without devices to play them on",
+      ["demo", "--tokens", "5"],
+      "plan: tokens are played on devices; say on how many with devices",
+    ],
+    ["no file", ["demo", "--devices", "2", "--routing", "none.json"], "cannot read none.json: there is no such file"],
     ["no JSON", ["broken.json"], "broken.json is not JSON"],
     [
       "devices that do not divide",

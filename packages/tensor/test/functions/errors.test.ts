@@ -202,7 +202,7 @@ const mistakes: readonly Mistake[] = [
   ["add", DeviceError, "move one with .to(device)", () => f32(2).add(zeros([2], { device: "wasm" }))],
   ["tensor f32[2]", DisposedError, "made by full was disposed; use it before", () => disposed().add(1)],
   ["scope", ConfigError, "async", () => sw.scope("a", async () => {})],
-  ["tensor", ShapeError, "rectangular", () => tensor([[1], [1, 2]])],
+  ["tensor", ShapeError, "must be rectangular, got [1] beside [2]", () => tensor([[1], [1, 2]])],
   ["tensor", DTypeError, "mixed", () => tensor([1, true])],
   ["full", ShapeError, "non-negative integers", () => zeros([-1])],
 ];

@@ -58,7 +58,7 @@ export function describeEvent(event: Exclude<TrainEvent, Progress>): string {
     case "profile":
       return describeProfile(event);
     case "stopped":
-      return `stopped after step ${event.step} of ${event.steps}; go on with: switchyard train --resume ${event.run}`;
+      return `stopped after step ${event.step} of ${event.steps}; go on with: npx switchyard train --resume ${event.run}`;
     case "end":
       return [
         describeJudgement(event),

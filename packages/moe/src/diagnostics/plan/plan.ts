@@ -80,7 +80,11 @@ const cachedNumbers = ({ layers, kvHeads, headDim, latent }: FullPlanConfig): nu
   layers * (latent ? latent.keyValueRank + latent.ropeDim : 2 * kvHeads * headDim);
 
 function playedOn({ moe, dim }: FullPlanConfig, { devices, tokens, routing }: PlanOptions): ExpertParallel | undefined {
-  if (devices === undefined) return undefined;
+  if (devices === undefined) {
+    const idle = tokens !== undefined ? "tokens are" : routing && "a routing is";
+    if (idle) throw new ConfigError(`plan: ${idle} played on devices; say on how many with devices`);
+    return undefined;
+  }
   if (!moe) throw new ConfigError("plan: devices share out experts, and this config has none (moe is null)");
   if (routing && routing.expertCount !== moe.experts)
     throw new ConfigError(
