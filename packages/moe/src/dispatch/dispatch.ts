@@ -1,5 +1,5 @@
 import { scatter, ShapeError, where, type Tensor } from "@switchyard/tensor";
-import { describe } from "@switchyard/tensor/graph";
+import { checkFloat, describe } from "@switchyard/tensor/graph";
 import type { Routing, Slots } from "../routing/routing.ts";
 import { collect, spread } from "./permute.ts";
 
@@ -29,6 +29,7 @@ export function dispatch(x: Tensor, { slots, rows, gates }: Routing): Tensor {
  * @returns `[T, D]`; zero for padding.
  */
 export function combine(rows: Tensor, routing: Routing): Tensor {
+  checkFloat("combine", rows);
   const { slots } = routing;
   const weighted = onlyLive(rows, slots).mul(slots.weight.cast(rows.dtype).expandDims(1)); // [N, D]
   if (routing.rows) return collect(weighted, slots.token, routing.rows);

@@ -1,5 +1,12 @@
 import { layerNorm, ones, rmsNorm, zeros, type Key, type Tensor } from "@switchyard/tensor";
-import { checkOptions, nonNegative, oneOf, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
+import {
+  checkFloat,
+  checkOptions,
+  nonNegative,
+  oneOf,
+  positiveInteger,
+  requireOptions,
+} from "@switchyard/tensor/graph";
 
 /** `layer`: mean 0 and variance 1. `rms`: mean square 1, which spares the mean. */
 export type NormKind = "layer" | "rms";
@@ -38,6 +45,7 @@ export function normalization(options: NormalizationOptions): Normalization {
   return {
     init: () => ({ scale: ones([dim]), ...(kind === "layer" && { shift: zeros([dim]) }) }),
     apply({ scale, shift }, x) {
+      checkFloat("normalization", x);
       const own = x.cast(scale.dtype);
       return (shift ? layerNorm(own, scale, shift, { eps }) : rmsNorm(own, scale, null, { eps })).cast(x.dtype);
     },
