@@ -71,7 +71,7 @@ export const treeLeaves = (tree: unknown): Tensor[] => treeFlatten(tree)[0];
 export const treePaths = (tree: unknown): string[] => distinct("treePaths", pathsOf(tree));
 
 /** @throws {ConfigError} unless each path is there once. */
-export function distinct(op: string, paths: string[]): string[] {
+export function distinct<Paths extends readonly string[]>(op: string, paths: Paths): Paths {
   const seen = new Set<string>();
   for (const path of paths) {
     if (seen.has(path))

@@ -6,7 +6,7 @@ import { pathsOf, treeFlatten, treeUnflatten, type TreeStructure } from "./tree.
 export interface Variables<T> {
   readonly tree: T;
   readonly nodes: readonly AnyNode[];
-  readonly paths: string[];
+  readonly paths: readonly string[];
   readonly structure: TreeStructure;
 }
 

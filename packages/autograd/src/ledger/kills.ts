@@ -24,7 +24,7 @@ export interface Kill {
 /** Numbers in [1, 2) without pattern, like x: what a rule makes of them is zero only where it is zero of anything. */
 function probeLike(x: Tensor): Tensor {
   // A linear congruential step wraps around, and scatters what was in order. In f32, as f16 has no number as large as those.
-  // Others at other nodes: the first elements of two would else differ by signs and powers of 2, and might cancel.
+  // Salted: the first elements of all probes would else be alike, and what two nodes give could cancel.
   const salt = Math.imul(x.node.id, 0x9e3779b1);
   const scattered = iotaLike(x, [x.size], 0, "i32").mul(1103515245).add(salt).cast("f32");
   return scattered
