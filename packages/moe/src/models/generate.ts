@@ -1,6 +1,7 @@
 import { ConfigError, random, realize, tensor, type Key, type Tensor } from "@switchyard/tensor";
 import { treeLeaves } from "@switchyard/autograd";
 import { checkOptions, requireOptions, wholeNumber, type Rule } from "@switchyard/tensor/graph";
+import { disposeTree } from "./disposeTree.ts";
 import type { LanguageModel } from "./model.ts";
 import { sampleToken, samplingRules, type SamplingOptions } from "./sampling.ts";
 
@@ -129,16 +130,14 @@ async function* rowsFrom<P>(
       if (++held > model.context) {
         held = Math.ceil(model.context / 2);
         fed = rows.map((row) => row.slice(-held));
-        dispose(cache);
+        disposeTree(cache);
         cache = model.start(params, rows.length);
       }
     }
   } finally {
-    dispose(cache);
+    disposeTree(cache);
   }
 }
-
-const dispose = (tree: unknown): void => treeLeaves(tree).forEach((t) => t.dispose());
 
 /** `bool[V]`: which tokens a sequence has; undefined if nothing asks. */
 function seenIn(

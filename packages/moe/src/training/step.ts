@@ -11,6 +11,7 @@ import {
 } from "@switchyard/autograd";
 import { isFloat, leafStorage, valueNode } from "@switchyard/tensor/graph";
 import type { Model } from "../models/model.ts";
+import { optional } from "./optional.ts";
 import { ifTaken, inHalves, judged, unscaled, type LossScale } from "./lossScale.ts";
 
 /** What decides a step, of the options of `train`. */
@@ -42,6 +43,8 @@ export interface Prepared<P, A, S> extends Trained<P, S> {
   readonly gradientNorm?: Tensor;
   /** In f16, `bool[]`: whether the step is an update. Where it is not, its tensors are those before it, and `skipped` gives its numbers back. */
   readonly taken?: Tensor;
+  /** What all batches but the last came to, if there are several. The step spends it. */
+  readonly accumulated?: unknown;
 }
 
 /**
@@ -58,7 +61,7 @@ export async function prepareStep<P, B, A extends { readonly loss: Tensor }, S>(
 ): Promise<Prepared<P, A, S>> {
   const { model, optimizer, clip, ema } = options;
   const { params, state, average = params, lossScale } = before;
-  const { aux, loss, grads } = await gradientOf(options, before, step, stepKey);
+  const { aux, loss, grads, accumulated } = await gradientOf(options, before, step, stepKey);
   const gradientNorm = clip === undefined ? undefined : globalNorm(grads);
   const [updated, next] = optimizer.update(params, clip === undefined ? grads : clipByGlobalNorm(grads, clip), state);
   const after = model.afterStep ? model.afterStep(updated, aux) : updated;
@@ -67,7 +70,7 @@ export async function prepareStep<P, B, A extends { readonly loss: Tensor }, S>(
     state: next,
     ...(ema !== undefined && { average: averaged(average, after, ema, step) }),
   };
-  const prepared = { aux, loss, ...(gradientNorm && { gradientNorm }) };
+  const prepared = { aux, loss, ...optional({ gradientNorm, accumulated }) };
   if (!lossScale) return { ...prepared, ...trained };
   const verdict = judged(grads, lossScale);
   const kept = ifTaken(verdict.taken, trained, { params, state, ...(ema !== undefined && { average }) });
@@ -86,7 +89,7 @@ async function gradientOf<P, B, A extends { readonly loss: Tensor }, S>(
   { params, lossScale }: Trained<P, S>,
   step: number,
   stepKey: Key,
-): Promise<{ aux: A; loss: Tensor; grads: P }> {
+): Promise<{ aux: A; loss: Tensor; grads: P; accumulated: unknown }> {
   const of = async (batch: number): Promise<[A, P]> => {
     const [inputs, key] = [await data(batch), random.fold(stepKey, batch)];
     if (!lossScale) return valueAndGrad((p: P) => model.loss(p, inputs, { train: true, key }))(params);
@@ -105,11 +108,12 @@ async function gradientOf<P, B, A extends { readonly loss: Tensor }, S>(
     await realize(next, { donate: [sum] });
     sum = next;
   }
-  const [aux, grads] = await of(first + accumulate - 1);
-  const total = added(sum, aux.loss, grads);
+  const [aux, last] = await of(first + accumulate - 1);
+  const total = added(sum, aux.loss, last);
   const mean = (x: Tensor): Tensor => (accumulate > 1 && isFloat(x.dtype) ? x.div(accumulate) : x);
   const gradsOfMean = treeMap(mean, total.grads);
-  return { aux, loss: mean(total.loss), grads: lossScale ? unscaled(gradsOfMean, lossScale) : gradsOfMean };
+  const grads = lossScale ? unscaled(gradsOfMean, lossScale) : gradsOfMean;
+  return { aux, loss: mean(total.loss), grads, accumulated: sum };
 }
 
 function added<P>(sum: { loss: Tensor; grads: P } | undefined, loss: Tensor, grads: P): { loss: Tensor; grads: P } {

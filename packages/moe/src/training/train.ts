@@ -1,4 +1,5 @@
 import { ConfigError, defaultDevice, random, realize, type Key, type Tensor } from "@switchyard/tensor";
+import { disposeTree } from "../models/disposeTree.ts";
 import { evaluate, type Evaluation } from "./evaluate.ts";
 import type * as Keeping from "./keeping.ts";
 import { checkHalves } from "./lossScale.ts";
@@ -105,9 +106,10 @@ async function* stepsOf<P, B, A extends { readonly loss: Tensor }, S>(
   try {
     while (!isOver() && !signal?.aborted) {
       isBetween = false;
-      const { aux, loss: lossTensor, gradientNorm: normTensor, taken, ...updated } = prepared;
+      const { aux, loss: lossTensor, gradientNorm: normTensor, taken, accumulated, ...updated } = prepared;
       const made = unrealized([aux, lossTensor, normTensor, taken]);
-      const work = realize(prepared, { donate: [at.params, at.state, at.average, at.lossScale, spent] });
+      const donate = [at.params, at.state, at.average, at.lossScale, spent, accumulated];
+      const work = realize([aux, lossTensor, normTensor, taken, updated], { donate });
       const { step, state: stateBefore } = at;
       spent = made;
       const following = step + 1 < steps ? prepareMeanwhile(options, updated, step + 1, stepKey) : prepared;
@@ -120,8 +122,12 @@ async function* stepsOf<P, B, A extends { readonly loss: Tensor }, S>(
       }
       const isSkipped = isTaken === 0;
       const trained = isSkipped ? skipped(at, updated) : updated;
-      // Written as if this step were an update, the next has a wrong count of updates.
-      prepared = isSkipped && step + 1 < steps ? await prepareStep(options, trained, step + 1, stepKey) : next;
+      prepared = next;
+      if (isSkipped && step + 1 < steps) {
+        // Written as if this step were an update, the next has a wrong count of updates.
+        disposeTree(next.accumulated);
+        prepared = await prepareStep(options, trained, step + 1, stepKey);
+      }
       const evaluation = await evaluateIfDue(options, trained, step + 1);
       const best = bestAfter(options, at.best, evaluation, step + 1);
       at = { ...trained, step: step + 1, loss, best };
@@ -134,6 +140,7 @@ async function* stepsOf<P, B, A extends { readonly loss: Tensor }, S>(
       yield report;
     }
   } finally {
+    disposeTree(prepared.accumulated);
     // Also where a loop over the run is left early: it goes on after yield, here.
     if (keeping && isBetween && at.step > first && saved !== at.step) await keeping.save(options, at);
   }

@@ -99,6 +99,24 @@ describe("train", () => {
     expect(memory().liveTensors).toBeLessThan(flat! + 60);
   });
 
+  test.each(["f32", "f16"] as const)(
+    "gradients that were added up are spent with their step, in %s",
+    async (precision) => {
+      const wide = {
+        init: (_key: Key) => ({ w: zeros([1000]) }),
+        loss: (p: { w: Tensor }, x: Tensor) => ({ loss: p.w.mul(x.cast(p.w.dtype)).cast("f32").sum() }),
+      };
+      const data = (batch: number): Tensor => tensor(batch % 20 === 3 ? 8 : 1); // of which the first overflows in f16
+      const optimizer = sgd({ learningRate: 0.1 });
+      const bytes: number[] = [];
+      const before = memory().liveBytes;
+      for await (const { step } of train({ model: wide, data, optimizer, steps: 12, accumulate: 3, precision }))
+        bytes[step] = memory().liveBytes - before;
+      // Parameters, and what the next step has added up so far.
+      expect(Math.max(...bytes)).toBeLessThan(3 * 4000);
+    },
+  );
+
   test("two runs of one seed are bitwise equal, and another seed is another run", async () => {
     const first = await losses(train(languageOptions(4)));
     expect(await losses(train(languageOptions(4)))).toEqual(first);
