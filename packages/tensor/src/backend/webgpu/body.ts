@@ -1,4 +1,5 @@
-import type { Instruction, Store, View } from "../../schedule/plan.ts";
+import type { Instruction, Store, Value } from "../../schedule/plan.ts";
+import type { Fours } from "./fours.ts";
 import type { Shader } from "./shader.ts";
 import { addressOf, insideOf } from "./space.ts";
 import { elementType, fromElement, rounded, scalarExpression, toElement, valueType, zeroOf } from "./wgsl.ts";
@@ -10,22 +11,18 @@ export interface Site {
   readonly prefix: string;
   readonly reduced?: (stage: number) => string;
   readonly result?: string;
+  readonly fours?: Fours;
 }
 
-/** Straight-line WGSL for a body; value `i` is named by the prefix and `i`. */
-export function bodyLines(shader: Shader, body: readonly Instruction[], site: Site): string[] {
-  const name = (value: number): string => site.prefix + value;
-  return body.map((step, i) => instruction(shader, step, name(i), body, name, site));
-}
+/** Straight-line WGSL for a body. */
+export const bodyLines = (shader: Shader, body: readonly Instruction[], site: Site): string[] =>
+  body.map((_, value) => bodyLine(shader, body, value, site));
 
-function instruction(
-  shader: Shader,
-  step: Instruction,
-  to: string,
-  body: readonly Instruction[],
-  name: (value: number) => string,
-  site: Site,
-): string {
+/** The statement for a value, which is named by the prefix and its number. */
+export function bodyLine(shader: Shader, body: readonly Instruction[], value: Value, site: Site): string {
+  const name = (of: Value): string => site.prefix + of;
+  const step = body[value];
+  const to = name(value);
   const { dtype } = step;
   const is = (expression: string): string => `let ${to} = ${expression};`;
   switch (step.op) {
@@ -58,11 +55,11 @@ function load(
   shader: Shader,
   step: Extract<Instruction, { op: "load" | "gather" }>,
   to: string,
-  name: (value: number) => string,
-  { coordinates }: Site,
+  name: (value: Value) => string,
+  { coordinates, fours }: Site,
 ): string {
   const { dtype, buffer, view } = step;
-  const array = shader.read(buffer, elementType[dtype]);
+  const type = elementType[dtype];
   const tests: string[] = [];
   let at = addressOf(shader, view, coordinates);
   if (step.op === "gather") {
@@ -72,7 +69,8 @@ function load(
   }
   const inside = insideOf(shader, view.bounds, coordinates);
   if (inside) tests.push(inside);
-  const value = fromElement(dtype, `${array}[${at}]`);
+  const together = step.op === "load" && fours?.holds(buffer, view) ? fours : undefined;
+  const value = fromElement(dtype, together?.read(buffer, type, at) ?? `${shader.read(buffer, type)}[${at}]`);
   if (tests.length === 0) return `let ${to} = ${value};`;
   return `var ${to} = ${zeroOf[dtype]};\nif (${tests.join(" && ")}) { ${to} = ${value}; }`;
 }
@@ -82,24 +80,16 @@ export function storeLines(
   shader: Shader,
   stores: readonly Store[],
   body: readonly Instruction[],
-  site: Pick<Site, "coordinates" | "prefix">,
+  site: Pick<Site, "coordinates" | "prefix" | "fours">,
 ): string[] {
   return stores.map(({ buffer, view, value }) => {
     const { dtype } = body[value];
-    return storeLine(shader, buffer, dtype, view, site.coordinates, site.prefix + value);
+    const type = elementType[dtype];
+    const address = addressOf(shader, view, site.coordinates);
+    const element = toElement(dtype, site.prefix + value);
+    if (site.fours?.holds(buffer, view)) return site.fours.write(buffer, type, address, element);
+    const inside = insideOf(shader, view.bounds, site.coordinates);
+    const line = `${shader.write(buffer, type)}[${address}] = ${element};`;
+    return inside ? `if (${inside}) { ${line} }` : line;
   });
-}
-
-function storeLine(
-  shader: Shader,
-  buffer: number,
-  dtype: Instruction["dtype"],
-  view: View,
-  coordinates: readonly string[],
-  value: string,
-): string {
-  const array = shader.write(buffer, elementType[dtype]);
-  const inside = insideOf(shader, view.bounds, coordinates);
-  const line = `${array}[${addressOf(shader, view, coordinates)}] = ${toElement(dtype, value)};`;
-  return inside ? `if (${inside}) { ${line} }` : line;
 }

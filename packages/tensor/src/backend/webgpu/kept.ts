@@ -3,6 +3,7 @@ import { findReuse } from "../../schedule/reuse.ts";
 import type { ScalarOp } from "../../scalar.ts";
 import { sizeOf } from "../../shape.ts";
 import type { DType } from "../../types.ts";
+import type { Fours } from "./fours.ts";
 import type { Lowering } from "./lower.ts";
 import type { Shader } from "./shader.ts";
 import { pack, unpack } from "./totals.ts";
@@ -10,13 +11,15 @@ import { heldAs } from "./wgsl.ts";
 
 /** What walks along a row keep in memory for later walks of the same invocation. */
 export interface Kept {
-  /** The expression that reads a stage's value back, if an earlier walk kept it. */
-  readonly read: (stage: number, value: Value, dtype: DType) => string | undefined;
-  /** The statement that keeps it, if a later walk reads it. */
-  readonly write: (stage: number, value: Value, dtype: DType, name: string) => string | undefined;
+  /** Whether an earlier walk kept a stage's value. */
+  readonly has: (stage: number, value: Value) => boolean;
+  /** The expression that reads it back. */
+  readonly read: (stage: number, value: Value, dtype: DType, fours?: Fours) => string;
+  /** The statement that keeps a value, if a later walk reads it. */
+  readonly write: (stage: number, value: Value, dtype: DType, name: string, fours?: Fours) => string | undefined;
 }
 
-const nothing: Kept = { read: () => undefined, write: () => undefined };
+const nothing: Kept = { has: () => false, read: () => "", write: () => undefined };
 
 /** Storage buffers that every device binds. */
 const leastBuffers = 8;
@@ -43,19 +46,26 @@ export function keptValues(
   const [points, length] = [sizeOf(kernel.outer), sizeOf(kernel.row)];
   const bytes = rows.length * points * length * 4;
   if (rows.length === 0 || bytes > mostBytes) return nothing;
-  const array = shader.write(lowering.scratch(bytes), "u32");
+  const buffer = lowering.scratch(bytes);
   const place = (row: number): string => {
     const first = rows.indexOf(row) * points;
-    return `${array}[(${first === 0 ? "o" : `(o + ${shader.uint(first)})`}) * ${shader.uint(length)} + r]`;
+    return `${first === 0 ? "o" : `(o + ${shader.uint(first)})`} * ${shader.uint(length)} + r`;
   };
   return {
-    read(stage, value, dtype) {
+    has(stage, value) {
       const row = cached[stage].get(value);
-      return row !== undefined && isFarther(row, stage) ? unpack(heldAs(dtype), place(row)) : undefined;
+      return row !== undefined && isFarther(row, stage);
     },
-    write(stage, value, dtype, name) {
+    read(stage, value, dtype, fours) {
+      const at = place(cached[stage].get(value)!);
+      return unpack(heldAs(dtype), fours ? fours.read(buffer, "u32", at) : `${shader.write(buffer, "u32")}[${at}]`);
+    },
+    write(stage, value, dtype, name, fours) {
       const row = keeps[stage].get(value);
-      return row !== undefined && wanted.has(row) ? `${place(row)} = ${pack(heldAs(dtype), name)};` : undefined;
+      if (row === undefined || !wanted.has(row)) return undefined;
+      const words = pack(heldAs(dtype), name);
+      const at = place(row);
+      return fours ? fours.write(buffer, "u32", at, words) : `${shader.write(buffer, "u32")}[${at}] = ${words};`;
     },
   };
 }

@@ -50,8 +50,10 @@ function splitRows(kernel: LoopKernel, lowering: Lowering): RowKernel[] | undefi
   if (pieces < 2) return undefined;
   const points = sizeOf(kernel.outer);
   const buffer = lowering.scratch(points * pieces * 4 * wordsOf(totalOf(first.op, first.dtype).type));
+  // Whole fours, for adapters that walk by them.
+  const size = Math.ceil(length / pieces / 4) * 4;
   return [
-    { ...kernel, stages: [first], pieces: { count: pieces, size: Math.ceil(length / pieces), buffer } },
+    { ...kernel, stages: [first], pieces: { count: pieces, size, buffer } },
     { ...kernel, row: [pieces], totals: buffer },
   ];
 }

@@ -3,7 +3,7 @@ import type { Shape } from "../../types.ts";
 import { directLines } from "./direct.ts";
 import { bodyLines, storeLines } from "./body.ts";
 import { matrixLines } from "./matrices.ts";
-import { addressOf, mergeBody, mergeView } from "./space.ts";
+import { addressOf, isAligned, mergeBody, mergeView } from "./space.ts";
 import type { Dispatch, Shader, SubgroupSizes } from "./shader.ts";
 import {
   accumulator,
@@ -116,7 +116,7 @@ function finishLines(shader: Shader, tile: Tile, { shape, epilogue, runs, leadin
   const change = (view: View): View => mergeView(view, shape, runs);
   const body = mergeBody(epilogue.body, change);
   const stores = epilogue.stores.map((s) => ({ ...s, view: change(s.view) }));
-  const plain = stores.length === 1 && body.length === 1 && isVectorStore(stores[0].view, shape);
+  const plain = stores.length === 1 && body.length === 1 && isAligned(stores[0].view) && shape.at(-1)! % 4 === 0;
   if (plain) return vectorLines(shader, tile, stores[0], body[0].dtype, leading);
   const parts = tile.wide / 4;
   const cases = Array.from({ length: tile.high }, (_, i) => {
@@ -148,14 +148,6 @@ ${points.join("\n")}
 }
 }`;
 }
-
-/** Whether four neighbouring columns of the result can be stored at once. */
-const isVectorStore = ({ offset, strides, bounds }: View, shape: Shape): boolean =>
-  !bounds &&
-  strides.at(-1) === 1 &&
-  shape.at(-1)! % 4 === 0 &&
-  offset % 4 === 0 &&
-  strides.slice(0, -1).every((stride) => stride % 4 === 0);
 
 function vectorLines(
   shader: Shader,

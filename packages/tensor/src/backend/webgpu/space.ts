@@ -120,6 +120,10 @@ export function addressOf(shader: Shader, { offset, strides }: View, coordinates
   return terms.join(" + ") || "0";
 }
 
+/** Whether a place along the last axis that is a multiple of 4 is one in memory, and its neighbours are neighbours there. */
+export const isAligned = ({ offset, strides, bounds }: View): boolean =>
+  !bounds && strides.at(-1) === 1 && [offset, ...strides.slice(0, -1)].every((step) => step % 4 === 0);
+
 /** Whether a point is within bounds, or undefined if it always is. */
 export function insideOf(shader: Shader, bounds: View["bounds"], coordinates: readonly string[]): string | undefined {
   if (!bounds || bounds.length === 0) return undefined;
