@@ -32,6 +32,12 @@ interface Training<P, S> {
   readonly best: Best;
 }
 
+/** Asked before the lock, which makes a directory. @throws {ConfigError} if there is no run to resume. */
+export async function checkBegun(dir: string): Promise<void> {
+  if ((await stepsIn(dir)).length > 0 || (await metricsLog.isBegun(dir))) return;
+  throw new ConfigError(`train: ${dir} holds no run to resume; leave resume out to begin one there`);
+}
+
 /** Where a run begins: at its start, or where its newest checkpoint was made. */
 export async function beginning<P, B, A extends { readonly loss: Tensor }, S>(
   options: TrainOptions<P, B, A, S>,
@@ -40,8 +46,6 @@ export async function beginning<P, B, A extends { readonly loss: Tensor }, S>(
   const { dir } = options.checkpoint!;
   const newest = (await stepsIn(dir)).at(-1);
   if (options.resume && newest !== undefined) return whereSaved(options, start);
-  if (options.resume && !(await metricsLog.isBegun(dir)))
-    throw new ConfigError(`train: ${dir} holds no run to resume; leave resume out to begin one there`);
   if (newest !== undefined)
     throw new ConfigError(
       `train: ${dir} holds a run of ${newest} steps; resume it, with resume: true, or give another directory`,

@@ -74,7 +74,9 @@ async function* reportsOf<P, B, A extends { readonly loss: Tensor }, S>(
   if (options.precision === "f16") await checkHalves(defaultDevice());
   if (!options.checkpoint) return yield* stepsOf(options, run);
   const keeping = await import("./keeping.ts");
-  const unlock = isLocked ? undefined : await keeping.lockRun(options.checkpoint.dir);
+  const { dir } = options.checkpoint;
+  if (options.resume) await keeping.checkBegun(dir);
+  const unlock = isLocked ? undefined : await keeping.lockRun(dir);
   try {
     yield* stepsOf(options, run, keeping);
   } finally {

@@ -196,7 +196,10 @@ describe("train", () => {
 
   test("a directory that holds a run is not begun anew, and none is resumed from nothing", async () => {
     const options = { ...lineOptions, checkpoint: { dir, every: 2 } };
-    await expect(train({ ...options, resume: true }).finish()).rejects.toThrow(/holds no run to resume/);
+    const nowhere = { dir: join(dir, "mistyped"), every: 2 };
+    for (const checkpoint of [options.checkpoint, nowhere])
+      await expect(train({ ...options, checkpoint, resume: true }).finish()).rejects.toThrow(/holds no run to resume/);
+    expect(await readdir(dir)).toEqual([]);
     await train(options).finish();
     await expect(train(options).finish()).rejects.toThrow(ConfigError);
     await expect(train(options).finish()).rejects.toThrow(/holds a run of 5 steps; resume it/);
