@@ -47,6 +47,10 @@ async function lookAt(pid: number): Promise<{ started: string; isDead: boolean }
   }
 }
 
+/** What is left to do when this process ends: for one listener, as Node takes many for a leak. */
+const atExit = new Set<() => void>();
+const runAtExit = (): void => atExit.forEach((act) => act());
+
 /**
  * Sees to it that a file goes with this process, however that ends but by a kill.
  *
@@ -60,9 +64,11 @@ export function removeWithProcess(path: string, text: string): () => void {
       // It is not there any more, or may not be removed: the next process finds that this one has ended.
     }
   };
-  process.once("exit", drop);
+  if (atExit.size === 0) process.on("exit", runAtExit);
+  atExit.add(drop);
   return () => {
-    process.off("exit", drop);
+    atExit.delete(drop);
+    if (atExit.size === 0) process.off("exit", runAtExit);
     drop();
   };
 }

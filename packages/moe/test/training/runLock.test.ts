@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { ConfigError, init, tensor, zeros, type Key, type Tensor } from "@switchyard/tensor";
 import { sgd } from "@switchyard/autograd";
@@ -34,6 +35,7 @@ const options = () => ({
   checkpoint: { dir, every: 1 },
 });
 const here = await thisProcess();
+const listening = process.listenerCount("exit");
 const lock = (holder: unknown): Promise<void> => writeFile(join(dir, lockName), JSON.stringify(holder));
 const told = (): string => vi.mocked(console.warn).mock.calls.flat().join("\n");
 
@@ -105,6 +107,18 @@ describe("a lock", () => {
     const failing = train({ ...options(), data: () => tensor(NaN), resume: true });
     await expect(failing.finish()).rejects.toThrow(/not finite|is NaN/);
     expect(existsSync(join(dir, lockName))).toBe(false);
+  });
+
+  test("is held by a dozen runs of one process, each its own, without a warning of Node's", async () => {
+    const warned: Error[] = [];
+    const note = (warning: Error): void => void warned.push(warning);
+    process.on("warning", note);
+    const unlocks = await Promise.all(Array.from({ length: 12 }, (_, i) => lockRun(join(dir, `${i}`))));
+    await setImmediate();
+    process.off("warning", note);
+    for (const unlock of unlocks) unlock();
+    expect(warned).toEqual([]);
+    expect(process.listenerCount("exit")).toBe(listening);
   });
 
   test("that was left is taken over by one of many who ask at once", async () => {
