@@ -199,7 +199,7 @@ export function routerFigure({ look, name }: RunData, isAlone: boolean): Figure 
 }
 
 /** Where the time of a step goes. */
-export function profileFigure({ look }: RunData): Figure | undefined {
+export function profileFigure({ look, config }: RunData): Figure | undefined {
   if (!look || look.kernels.length === 0) return undefined;
   const total = look.kernels.reduce((sum, kernel) => sum + kernel.ms, 0);
   const rows = look.kernels.slice(0, 10).map((kernel) => ({ ...kernel, share: kernel.ms / total }));
@@ -220,7 +220,7 @@ export function profileFigure({ look }: RunData): Figure | undefined {
   });
   return {
     svg,
-    caption: `Where the ${total.toFixed(0)} ms of a profiled step go, on ${look.device}, where this page was made: the ten longest of ${look.kernels.length} kernels.`,
+    caption: `Where the ${total.toFixed(0)} ms of a profiled step${config?.precision === "f16" ? " in f32" : ""} go, on ${look.device}, where this page was made: the ten longest of ${look.kernels.length} kernels.`,
     legend: [],
   };
 }

@@ -4,9 +4,11 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ConfigError, init, ones, tensor, type Key, type Tensor } from "@switchyard/tensor";
 import { sgd } from "@switchyard/autograd";
-import { randomBatches, report, train, transformer, type CloseLook } from "@switchyard/moe";
+import { randomBatches, report, train, transformer, type CloseLook, type Precision } from "@switchyard/moe";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { profileFigure } from "../../src/report/figures.ts";
+import type { RunConfig } from "../../src/training/runDirectory.ts";
 import { samplesLog } from "../../src/training/runLog.ts";
 import { startBrowser } from "./chromium.ts";
 
@@ -190,6 +192,13 @@ describe("a report", () => {
     expect(trouble).toEqual([]);
     await page.context().close();
     expect(await report(runs[0])).not.toContain("Scale of the loss");
+  });
+
+  test("says of a profiled step that it was one in f32, where the run was trained in f16", () => {
+    const captionOf = (precision: Precision) =>
+      profileFigure({ name: "run", metrics: [], samples: [], look, config: { precision } as RunConfig })?.caption;
+    expect(captionOf("f16")).toContain("of a profiled step in f32 go, on wasm");
+    expect(captionOf("f32")).toContain("of a profiled step go, on wasm");
   });
 
   test("what models write is text, whatever it looks like", async () => {
