@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { devices, init } from "@switchyard/tensor";
+import { fold } from "./fold.ts";
 import { command, type CommonOptions } from "./usage.ts";
 
 export const devicesCommand = (): Command =>
@@ -12,7 +13,7 @@ async function listDevices({ json, device }: CommonOptions): Promise<void> {
     else {
       const details = Object.entries(info.details).map(([name, value]) => `${name}: ${String(value)}`);
       const what = info.reason?.replace(`${info.name}: `, "") ?? [info.dtypes.join(" "), ...details].join(", ");
-      console.log(`${info.isDefault ? "*" : " "} ${info.name.padEnd(7)} ${what}`);
+      console.log(fold(`${info.isDefault ? "*" : " "} ${info.name.padEnd(7)}  ${what}`, process.stdout.columns));
     }
   }
 }

@@ -9,6 +9,7 @@ import { writeAtomically } from "../interop/files.node.ts";
 import type { TokenRouting } from "../routing/routing.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { newestRun, runsRoot } from "../training/runDirectory.ts";
+import { fold } from "./fold.ts";
 import { heldOutBatches } from "./judge.ts";
 import { loadRun, readText, readyCorpus, textOfRun } from "./languageModel.ts";
 import { command, integer, UsageError, type CommonOptions } from "./usage.ts";
@@ -46,7 +47,12 @@ async function examineRun({ json, device, run, data, record, layer }: DoctorOpti
   if (record !== undefined) await writeRecord(resolve(record), routings[layer]);
   if (json) console.log(JSON.stringify({ run: dir, tokens: tokens.size, findings, layers }));
   else
-    console.log([describeFindings(findings, tokens.size), ...describeLayers(layers, routings, tokenizer)].join("\n"));
+    console.log(
+      [
+        fold(describeFindings(findings, tokens.size), process.stdout.columns),
+        ...describeLayers(layers, routings, tokenizer),
+      ].join("\n"),
+    );
 }
 
 async function writeRecord(path: string, routing: TokenRouting): Promise<void> {

@@ -5,6 +5,7 @@ import type { ExpertParallel, RecordedChoices } from "../diagnostics/plan/expert
 import { plan, type Plan } from "../diagnostics/plan/plan.ts";
 import { presets } from "../diagnostics/plan/presets.ts";
 import { exists, readBytes } from "../interop/files.node.ts";
+import { fold } from "./fold.ts";
 import { command, integer, type CommonOptions } from "./usage.ts";
 
 interface PlanCommandOptions extends CommonOptions {
@@ -27,7 +28,7 @@ async function planModel(model: string, { json, devices, tokens, routing }: Plan
     : await ownConfig(model);
   const recorded = routing === undefined ? undefined : await readJson<RecordedChoices>(routing);
   const made = plan(config, { devices, tokens, routing: recorded });
-  console.log(json ? JSON.stringify(made) : describePlan(model, made));
+  console.log(json ? JSON.stringify(made) : fold(describePlan(model, made), process.stdout.columns));
 }
 
 async function ownConfig(path: string): Promise<PlanConfig> {

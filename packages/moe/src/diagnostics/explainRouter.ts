@@ -118,26 +118,34 @@ const gateMovers = (gate: LedgerEntry, split: boolean): RouterMover[] => gate.pa
 const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
 
 function explanationText({ router, tokens, experts, logits, gate }: Omit<RouterExplanation, "toString">): string {
-  const head = ["", "path", "norm", "share", ...Array.from({ length: experts }, (_, e) => `${e}`)];
-  const rows = logits.map(({ term, path, norm, share, byExpert }) => [
-    term,
-    path,
-    norm.toExponential(2),
-    percent(share),
-    ...byExpert.map(percent),
-  ]);
-  const gateRows = (gate ?? []).map(({ term, path, norm, share }) => [
-    term,
-    path,
-    norm.toExponential(2),
-    percent(share),
-  ]);
+  const blocks = Array.from({ length: Math.ceil(experts / abreast) }, (_, i) => i * abreast);
   return [
-    `${router || "router"}: what moves its logits, by ${tokens} tokens; shares by expert to the right`,
-    columns([head, ...rows]),
-    ...(gate ? ["and its gate", columns([head.slice(0, 4), ...gateRows])] : []),
+    `${router || "router"}: what moves its logits, by ${tokens} tokens`,
+    moverTable(logits),
+    "these shares by expert, in percent",
+    ...blocks.map((first) => expertTable(logits, first, Math.min(first + abreast, experts))),
+    ...(gate ? ["and its gate", moverTable(gate)] : []),
   ].join("\n");
 }
+
+/** Experts side by side in a table, which then fits a terminal of 80 columns. */
+const abreast = 8;
+
+const moverTable = (movers: readonly RouterMover[]): string =>
+  columns([
+    ["", "path", "norm", "share"],
+    ...movers.map(({ term, path, norm, share }) => [term, path, norm.toExponential(2), percent(share)]),
+  ]);
+
+const expertTable = (logits: readonly LogitMover[], first: number, end: number): string =>
+  columns([
+    ["", "", ...Array.from({ length: end - first }, (_, i) => `${first + i}`)],
+    ...logits.map(({ term, path, byExpert }) => [
+      term,
+      path,
+      ...byExpert.slice(first, end).map((share) => (100 * share).toFixed(1)),
+    ]),
+  ]);
 
 /** Two columns of words, then numbers. */
 function columns(rows: readonly (readonly string[])[]): string {

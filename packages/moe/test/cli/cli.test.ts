@@ -456,7 +456,7 @@ describe("switchyard", () => {
     expect(list.map((d) => d.name)).toEqual(["cpu", "wasm", "webgpu"]);
     expect(list[0]).toMatchObject({ isDefault: true, dtypes: expect.arrayContaining(["f32"]) as unknown });
     const lines = await switchyard("devices", "--device", "cpu");
-    expect(lines.out).toMatch(/^\* cpu {5}f16 f32 .*\n {2}wasm {4}.*\n {2}webgpu {2}(?!webgpu)/);
+    expect(lines.out).toMatch(/^\* cpu {6}f16 f32 .*\n {2}wasm {5}.*\n {2}webgpu {3}(?!webgpu)/);
   });
 
   test("several runs are judged side by side, the best first", async () => {

@@ -90,10 +90,27 @@ describe("what moves a router", () => {
   test("reads as a table", async () => {
     const { routers } = await explained();
     const lines = String(routers[1]).split("\n");
-    expect(lines[0]).toBe(`above/router: what moves its logits, by ${tokens} tokens; shares by expert to the right`);
-    expect(lines[1]).toMatch(/^ +path +norm +share +0 +1 +2 +3$/);
-    expect(lines[2]).toMatch(/^ {2}\S+ +\S.+ +\d\.\d\de[+-]\d+ +-?\d+\.\d%( +-?\d+\.\d%){4}$/);
-    expect(lines[5]).toBe("and its gate");
+    expect(lines[0]).toBe(`above/router: what moves its logits, by ${tokens} tokens`);
+    expect(lines[1]).toMatch(/^ +path +norm +share$/);
+    expect(lines[2]).toMatch(/^ {2}\S+ +\S.+ +\d\.\d\de[+-]\d+ +-?\d+\.\d%$/);
+    expect(lines[5]).toBe("these shares by expert, in percent");
+    expect(lines[6]).toMatch(/^ +0 +1 +2 +3$/);
+    expect(lines[7]).toMatch(/^ {2}\S+ +\S.+( +-?\d+\.\d){4}$/);
+    expect(lines[10]).toBe("and its gate");
+  });
+
+  test("shows eight experts beside each other, so that lines of many fit a terminal", async () => {
+    const router = softmaxTopK({ k: 2 });
+    const x = random.normal(random.key(1), [5, 6]);
+    const params = router.init(random.key(0), { dim: 6, experts: 20 });
+    const [found] = explainRouter(await ledger((p: typeof params) => switchLoss(router.route(p, x)))(params));
+    const heads = String(found)
+      .split("\n")
+      .filter((line) => /^ +\d+( +\d+)*$/.test(line))
+      .map((line) => line.trim().split(/ +/).map(Number));
+    expect(heads.map((head) => head.length)).toEqual([8, 8, 4]);
+    expect(heads.flat()).toEqual([...Array(20).keys()]);
+    for (const line of String(found).split("\n")) expect(line.length).toBeLessThan(80);
   });
 
   test("of a router by itself, outside all scopes, finds its gate", async () => {

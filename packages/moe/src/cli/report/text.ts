@@ -51,7 +51,7 @@ export function describeEvent(event: Exclude<TrainEvent, Progress>): string {
       return [
         `training ${event.run} on ${event.device}${event.revectorized ? ", 256 bits wide" : ""}: ${quantity(event.parameters)} parameters, of which a token meets ${quantity(event.activeParameters)}`,
         `text: ${quantity(event.trainCharacters)} characters to train on, ${quantity(event.heldOutCharacters)} held out, ${event.vocabulary} different`,
-        `its entropy: ${nats(event.unigram)} nats by single characters, ${nats(event.bigram)} by pairs, the mark to get below`,
+        `its entropy: ${nats(event.unigram)} nats by characters, ${nats(event.bigram)} by pairs: the mark to beat`,
       ].join("\n");
     case "sample":
       return `${event.when} training: ${JSON.stringify(event.prompt)} goes on\n${indented(event.text)}`;
