@@ -29,7 +29,7 @@ function lowerRows(kernel: GroupedMatmul, lowering: Lowering): Dispatch {
   const [lhs, rhs] = kernel.operands;
   const [m, n] = kernel.shape;
   const [groups, k] = rhs.shape;
-  const tile = chooseTile(lhs.dtype, 1, m, n, lowering);
+  const tile = chooseTile(lhs.dtype, groups, Math.ceil(m / groups), n, lowering);
   const shader = shaderFor(lowering);
   declareOffsets(shader, kernel, m);
   const across = Math.ceil(n / tile.columns);

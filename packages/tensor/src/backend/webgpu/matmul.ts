@@ -15,9 +15,9 @@ type Matmul = Extract<RoutineKernel, { op: "matmul" }>;
 /** Workgroups enough to fill a large GPU: smaller tiles are less efficient but spread better. */
 const manyTiles = 128;
 
-/** The largest tile that still makes enough workgroups. */
+/** The largest tile that still makes enough workgroups, of `batch` products `[m, k]·[k, n]`. */
 export function chooseTile(dtype: DType, batch: number, m: number, n: number, lowering: Lowering): Tile {
-  if (lowering.limits.serial) return serialTile(lowering.limits.subgroups);
+  if (lowering.limits.serial) return serialTile(lowering.limits.subgroups, m);
   const matrices = matrixTile(dtype, lowering.limits);
   if (matrices && m > 16) return matrices;
   const fitting = tiles.filter((tile) => workgroupBytes(tile) <= lowering.limits.workgroupBytes);

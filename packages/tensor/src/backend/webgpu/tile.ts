@@ -42,11 +42,22 @@ export const tiles = [
   { rows: 16, columns: 64, high: 4, wide: 4, depth: 8, unroll: 2 },
 ] as const satisfies readonly Tile[];
 
-/** Of a serial adapter: few invocations to a workgroup, much to each. Where there are subgroups it is one of them, its quads below each other. */
-export const serialTile = (subgroups: SubgroupSizes | undefined): Tile =>
-  subgroups && subgroups.least >= 4 && subgroups.most <= 16
-    ? { rows: 4 * subgroups.most, columns: 32, high: 16, wide: 8, depth: 4, unroll: 4, direct: "quad" }
-    : { rows: 32, columns: 32, high: 8, wide: 8, depth: 4, unroll: 4, direct: "alone" };
+/** Rows of a product that a tall tile is worth compiling for, which takes twice as long. */
+const manyRows = 256;
+
+/**
+ * Of a serial adapter: few invocations to a workgroup, much to each. Where there are subgroups it is one of them, its quads below each other.
+ * A subgroup that is one quad computes with registers of 128 bits, too few for the accumulators of any tile: so the tile may as well be tall,
+ * and reads a third less.
+ *
+ * @param m rows of a product, or of one on the average.
+ */
+export function serialTile(subgroups: SubgroupSizes | undefined, m: number): Tile {
+  if (!subgroups || subgroups.least < 4 || subgroups.most > 16)
+    return { rows: 32, columns: 32, high: 8, wide: 8, depth: 4, unroll: 4, direct: "alone" };
+  const high = subgroups.most === 4 && m >= manyRows ? 32 : 16;
+  return { rows: (high * subgroups.most) / 4, columns: 32, high, wide: 8, depth: 4, unroll: 4, direct: "quad" };
+}
 
 /** One operand of a product seen as a matrix `[extent, k]`: `along` steps through rows of lhs or columns of rhs. */
 export interface Panel {
