@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { ConfigError, DisposedError, DTypeError } from "./errors.ts";
 import * as el from "./functions/elementwise.ts";
 import * as ix from "./functions/indexing.ts";

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { GradientError, Tensor } from "@switchyard/tensor";
 import type { AnyNode } from "@switchyard/tensor/graph";
 import { merged, once, type Account, type Property } from "./account.ts";
