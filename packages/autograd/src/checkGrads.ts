@@ -1,9 +1,10 @@
-import { DeviceError, DTypeError, GradientError, tensor, type Tensor } from "@switchyard/tensor";
+import { ConfigError, DeviceError, DTypeError, GradientError, tensor, type Tensor } from "@switchyard/tensor";
 import {
   aFunction,
   anObject,
   checkOptions,
   describe,
+  inWords,
   isFloat,
   leafStorage,
   nonNegative,
@@ -70,6 +71,8 @@ export async function checkGrads<A extends unknown[]>(
   options: CheckGradsOptions = {},
 ): Promise<void> {
   checkOptions("checkGrads", options, rules);
+  if (!Array.isArray(args))
+    throw new ConfigError(`checkGrads: the arguments of f must be an array, got ${inWords(args)}; write [x]`);
   const {
     order = 2,
     modes = ["reverse", "forward"],

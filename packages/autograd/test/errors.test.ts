@@ -202,6 +202,12 @@ test.each<[what: string, kind: new () => Error, message: string, act: () => unkn
 });
 
 test.each<[what: string, kind: new () => Error, message: string, act: () => Promise<void>]>([
+  [
+    "an argument where a list of them belongs",
+    ConfigError,
+    "checkGrads: the arguments of f must be an array, got f32[2] on cpu; write [x]",
+    () => checkGrads(sum, untyped(x())),
+  ],
   ["no argument", GradientError, "checkGrads: no argument holds a float tensor", () => checkGrads(() => x(), [])],
   [
     "an order of 0",

@@ -34,6 +34,7 @@ import {
   linear,
   loadCheckpoint,
   loadLoss,
+  loadMetrics,
   loadSafetensors,
   lstm,
   moe,
@@ -378,6 +379,24 @@ test.each<[what: string, kind: new () => Error, message: string, act: () => unkn
     ConfigError,
     'train: unknown option "epochs"; options are model, data, optimizer, steps',
     () => train(untyped({ ...run, epochs: 2 })),
+  ],
+  [
+    "an optimizer that was not called",
+    ConfigError,
+    "train: optimizer must be an object, got a function",
+    () => train({ ...run, optimizer: untyped(adam) }),
+  ],
+  [
+    "tokens that are not there",
+    ConfigError,
+    "transformer: tokens must be i32[batch, steps], got undefined",
+    () => model.loss(model.init(random.key(0)), untyped({}), { train: true, key: random.key(0) }),
+  ],
+  [
+    "a routing where its counts belong",
+    ConfigError,
+    "loadMetrics: takes the counts of a routing, a tensor [E], got { experts, ",
+    () => loadMetrics(untyped(record())),
   ],
   [
     "a model that is none",

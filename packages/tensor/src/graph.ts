@@ -17,6 +17,7 @@ export {
   finiteNumber,
   flag,
   fraction,
+  inWords,
   nonNegative,
   oneOf,
   positiveInteger,

@@ -39,6 +39,13 @@ export const anObject: Rule = {
   holds: (value) => typeof value === "object" && value !== null,
 };
 
+/** A value for a message, on one line: of a plain object its keys, and of a function not its source. */
+export function inWords(value: unknown): string {
+  if (typeof value === "function") return "a function";
+  const isPlain = typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+  return isPlain ? `{ ${Object.keys(value).join(", ")} }` : String(value);
+}
+
 /** One rule for each option; an option without a rule does not compile. */
 export type Rules<T extends object> = { readonly [N in keyof T]-?: Rule };
 
@@ -48,15 +55,13 @@ export type Rules<T extends object> = { readonly [N in keyof T]-?: Rule };
  * @throws {ConfigError} if they are none, or naming the option that is unknown or breaks its rule.
  */
 export function checkOptions<T extends object>(op: string, options: T, rules: Rules<T>): void {
-  const given: unknown = options;
-  if (typeof given !== "object" || given === null)
-    throw new ConfigError(`${op}: takes an object of options, got ${String(given)}`);
+  if (!anObject.holds(options)) throw new ConfigError(`${op}: takes an object of options, got ${inWords(options)}`);
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(rules, name))
       throw new ConfigError(`${op}: unknown option "${name}"; options are ${Object.keys(rules).join(", ")}`);
     const { must, holds } = rules[name as keyof T];
     if (value !== undefined && !holds(value))
-      throw new ConfigError(`${op}: ${name} must be ${must}, got ${String(value)}`);
+      throw new ConfigError(`${op}: ${name} must be ${must}, got ${inWords(value)}`);
   }
 }
 

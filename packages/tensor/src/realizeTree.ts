@@ -1,4 +1,5 @@
 import type { AnyNode } from "./node.ts";
+import { checkOptions, type Rules } from "./options.ts";
 import { leafStorage, valueNode } from "./runtime/leaves.ts";
 import { bufferNode, submit, workOf, type Work } from "./runtime/realize.ts";
 import type { Storage } from "./runtime/storage.ts";
@@ -9,14 +10,19 @@ export interface RealizeOptions {
   readonly donate?: unknown;
 }
 
+const rules: Rules<RealizeOptions> = { donate: { must: "a tree", holds: () => true } };
+
 /**
  * Computes every tensor of a tree and keeps the results in device buffers. All that is asked for in one turn of the event loop
  * runs as one program. The handles are usable at once, in flight: the next graph can be built while the device works.
  *
  * @returns the same tree, its handles now backed by buffers.
+ * @throws {ConfigError} on an unknown option.
  * @throws {DisposedError} if something needed has been disposed or donated.
  */
-export async function realize<T>(tree: T, { donate }: RealizeOptions = {}): Promise<T> {
+export async function realize<T>(tree: T, options: RealizeOptions = {}): Promise<T> {
+  checkOptions("realize", options, rules);
+  const { donate } = options;
   const handles = [...new Set(tensorsIn(tree))];
   const work: Promise<void>[] = [];
   const kept = new Set<Storage>();

@@ -4,6 +4,7 @@ import {
   checkOptions,
   describe,
   flag,
+  inWords,
   isFloat,
   nonNegative,
   sameShape,
@@ -136,10 +137,9 @@ export function optimizer<K extends string>(
 }
 
 function checkState(name: string, slots: readonly string[], state: unknown): void {
-  const keys = typeof state === "object" && state !== null ? Object.keys(state) : undefined;
-  if (keys && ["step", ...slots].every((key) => keys.includes(key))) return;
-  const got = keys ? `{ ${keys.join(", ")} }` : String(state);
-  throw new ConfigError(`${name}: the state must come from init or the update before, got ${got}`);
+  const keys = typeof state === "object" && state !== null ? Object.keys(state) : [];
+  if (["step", ...slots].every((key) => keys.includes(key))) return;
+  throw new ConfigError(`${name}: the state must come from init or the update before, got ${inWords(state)}`);
 }
 
 const isTrained = (x: Tensor, { frozen = false }: ParameterOptions): boolean => isFloat(x.dtype) && !frozen;

@@ -1,5 +1,13 @@
 import { ConfigError, random, ShapeError, Tensor, zeros, type Key } from "@switchyard/tensor";
-import { checkOptions, describe, flag, nonNegative, positiveInteger, requireOptions } from "@switchyard/tensor/graph";
+import {
+  checkOptions,
+  describe,
+  flag,
+  inWords,
+  nonNegative,
+  positiveInteger,
+  requireOptions,
+} from "@switchyard/tensor/graph";
 
 export interface LinearOptions {
   /** The width of what goes in. */
@@ -46,8 +54,7 @@ export function linear(options: LinearOptions): Linear {
 /** @throws {ConfigError} if a layer is given something else, such as its arguments the wrong way round. */
 export function checkTensor(op: string, x: unknown): void {
   if (x instanceof Tensor) return;
-  const got = typeof x === "object" && x !== null ? `{ ${Object.keys(x).join(", ")} }` : String(x);
-  throw new ConfigError(`${op}: apply takes the parameters, then a tensor, got ${got}`);
+  throw new ConfigError(`${op}: apply takes the parameters, then a tensor, got ${inWords(x)}`);
 }
 
 /**

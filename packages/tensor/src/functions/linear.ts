@@ -1,6 +1,6 @@
 import { apply } from "../apply.ts";
-import { ShapeError } from "../errors.ts";
-import { checkOptions, oneOf } from "../options.ts";
+import { DTypeError, ShapeError } from "../errors.ts";
+import { checkOptions, inWords, oneOf } from "../options.ts";
 import type { GroupedMatmulAttrs } from "../primitives/matmul.ts";
 import { broadcastShapes, describe } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -11,9 +11,12 @@ import { broadcastTo, expandDims, squeeze } from "./views.ts";
  * Matrix product, with NumPy's rules: `[...b, m, k] · [...b, k, n] -> [...b, m, n]`, batch axes broadcast, a vector on
  * either side is a row or a column that disappears from the result.
  *
+ * @throws {DTypeError} if an operand is no tensor.
  * @throws {ShapeError} if the inner extents differ or an operand is a scalar.
  */
 export function matmul<D extends DType>(a: Tensor<D>, b: Tensor): Tensor<D> {
+  for (const x of [a, b] as readonly (Tensor | undefined)[])
+    if (x?.ndim === undefined) throw new DTypeError(`matmul: takes tensors, got ${inWords(x)}; use mul for a number`);
   if (a.ndim === 0 || b.ndim === 0)
     throw new ShapeError(`matmul: takes vectors and matrices (got ${describe(a)}, ${describe(b)}); use mul`);
   if (a.ndim === 1) return squeeze(matmul(expandDims(a, 0), b), b.ndim === 1 ? 0 : -2);

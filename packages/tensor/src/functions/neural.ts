@@ -110,7 +110,7 @@ export interface CrossEntropyOptions {
  * `-log softmax(logits)` at the targets.
  *
  * @param logits `[..., classes]`.
- * @param targets class indices, `i32[...]`, or probabilities, `[..., classes]` in the dtype of the logits.
+ * @param targets class indices, `i32[...]`, of which one out of range reads a logit of 0, as in `gather` (leave examples out by `mask`), or probabilities, `[..., classes]` in the dtype of the logits.
  * @returns a scalar, or `[...]` with reduction `none`.
  * @throws {ShapeError} if the targets or the mask do not fit the logits.
  */

@@ -111,6 +111,8 @@ const mistakes: readonly Mistake[] = [
   ["topK", ShapeError, "got -1", () => f32(2, 3).topK(-1)],
   ["topK", ShapeError, "got 1.5", () => f32(2, 3).topK(1.5)],
   ["matmul", ShapeError, "lhs has 3 columns but rhs has 2 rows", () => f32(2, 3).matmul(f32(2, 3))],
+  ["matmul", DTypeError, "takes tensors, got 3; use mul for a number", () => f32(2, 2).matmul(untyped(3))],
+  ["matmul", DTypeError, "takes tensors, got undefined", () => f32(2, 2).matmul(untyped(undefined))],
   ["matmul", ShapeError, "use mul", () => f32().matmul(f32(2))],
   ["dot", ShapeError, "use matmul", () => f32(2, 2).dot(f32(2))],
   [
@@ -280,4 +282,10 @@ test.each<[string, new () => Error, RegExp, () => Promise<unknown>]>([
 
 test("arithmetic with a JavaScript operator names the method", () => {
   expect(() => (f32(2) as unknown as number) + 1).toThrow(".add(x)");
+});
+
+test("realize throws a ConfigError for an option that it does not know, which would else do nothing", async () => {
+  await expect(sw.realize(f32(1), untyped({ donated: f32(1) }))).rejects.toThrow(
+    new ConfigError('realize: unknown option "donated"; options are donate'),
+  );
 });
