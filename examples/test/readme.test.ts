@@ -1,4 +1,4 @@
-// The programs in README.md and docs/testing.md compile, run, and print what these say they print.
+// The programs in READMEs and docs/testing.md compile, run, and print what these say they print.
 import { execFile } from "node:child_process";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -9,7 +9,11 @@ import { beforeAll, expect, test, vi } from "vitest";
 
 const dir = fileURLToPath(new URL("../.readme/", import.meta.url));
 
-const pages = ["README.md", "docs/testing.md"];
+const pages = [
+  "README.md",
+  "docs/testing.md",
+  ...["tensor", "autograd", "moe"].map((name) => `packages/${name}/README.md`),
+];
 
 /** Each block of TypeScript and, where one follows, the block of text that it prints. */
 async function programsOf(page: string) {
