@@ -23,11 +23,12 @@ export function vjp<A extends unknown[], O>(
   const out = rejectPromise("vjp", f(...variables.tree));
   const [outs, structure] = treeFlatten(out);
   const paths = treePaths(out);
+  const nodes = outs.map((x) => x.node); // those written now: realizing points a handle at another, without a path, and disposing ends it
   const pullback = (cotangent: O): A => {
     const seeds: Seed<null>[] = [];
     for (const [i, ct] of leavesAt("pullback", structure, cotangent).entries())
       if (isFloat(outs[i].dtype))
-        seeds.push({ node: outs[i].node, ct: checkLike("cotangent", ct, outs[i], paths[i]), class: null });
+        seeds.push({ node: nodes[i], ct: checkLike("cotangent", ct, outs[i], paths[i]), class: null });
     const arrived = backward(seeds, variables.nodes, whole);
     const primalLeaves = treeFlatten(primals)[0];
     return treeUnflatten(

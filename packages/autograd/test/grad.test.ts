@@ -145,6 +145,14 @@ describe("vjp", () => {
     expect(await pullback(row([0, 1, 0]))[0].toArray()).toEqual([0, 4, 0]);
   });
 
+  test("pulls back after the value has been realized, and after it has been disposed of", async () => {
+    const [out, pullback] = vjp((a: Tensor) => a.square(), x);
+    await realize(out);
+    expect(await pullback(row([1, 0, 1]))[0].toArray()).toEqual([2, 0, 6]);
+    out.dispose();
+    expect(await pullback(row([1, 0, 1]))[0].toArray()).toEqual([2, 0, 6]);
+  });
+
   test("refuses a cotangent of another shape", () => {
     const [, pullback] = vjp((a: Tensor) => ({ y: a.square() }), x);
     expect(() => pullback({ y: row([1]) })).toThrow("pullback: the cotangent of f64[3] at y does not fit, got f64[1]");
