@@ -31,6 +31,8 @@ interface Started {
 
 const started = new Map<DeviceName, Started>();
 const live = new Map<DeviceName, Backend>();
+/** What `init` has promised, by what it was asked, until `shutdown`. */
+const promised = new Map<string, Promise<DeviceName>>();
 let chosen: DeviceName = "wasm";
 
 /**
@@ -38,18 +40,30 @@ let chosen: DeviceName = "wasm";
  * is started anew; tensors that lived there are gone.
  *
  * @param device one name, or several in order of preference: the first that starts is taken. Nothing falls back silently.
- * @returns the name of the device that started.
+ * @returns the name of the device that started. The same call again gives the same promise, unless the device was lost or none started.
  * @throws {DeviceError} if none starts, with each one's reason.
  * @throws {ConfigError} if a device already runs with other options.
  */
-export async function init(device: DeviceName | readonly DeviceName[], options: InitOptions = {}): Promise<DeviceName> {
+export function init(device: DeviceName | readonly DeviceName[], options: InitOptions = {}): Promise<DeviceName> {
+  const names = [device].flat() as readonly DeviceName[];
+  const call = JSON.stringify([names, written(options)]);
+  const lost = names.some((name) => live.get(name)?.failure);
+  const promise = (lost ? undefined : promised.get(call)) ?? startFirst(names, options);
+  promised.set(call, promise);
+  promise.then(
+    (name) => void (chosen = name),
+    () => void (promised.get(call) === promise && promised.delete(call)),
+  );
+  return promise;
+}
+
+async function startFirst(names: readonly DeviceName[], options: InitOptions): Promise<DeviceName> {
   checkOptions("init", options, { debug: flag, threads: wholeNumber, relaxedSimd: flag, revectorize: flag });
   const reasons: string[] = [];
-  for (const name of typeof device === "string" ? [device] : device) {
+  for (const name of names) {
     checkDevice("init", name);
     try {
       await start(name, options);
-      chosen = name;
       return name;
     } catch (error) {
       if (error instanceof ConfigError) throw error;
@@ -60,9 +74,16 @@ export async function init(device: DeviceName | readonly DeviceName[], options: 
   throw new DeviceError(`init: no device started (${reasons.join("; ") || "none was named"})`);
 }
 
+/** Options as a string: in order, without those left open. */
+const written = (options: InitOptions): string =>
+  JSON.stringify(
+    Object.entries(options)
+      .filter(([, value]) => value !== undefined)
+      .toSorted(([a], [b]) => (a < b ? -1 : 1)),
+  );
+
 function start(name: DeviceName, options: InitOptions): Promise<Backend> {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  const wanted = JSON.stringify(given.toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  const wanted = written(options);
   const running = started.get(name);
   const broken = live.get(name)?.failure ? live.get(name) : undefined;
   if (running && !broken) {
@@ -113,16 +134,12 @@ export async function devices(): Promise<DeviceInfo[]> {
   const list: DeviceInfo[] = [];
   for (const name of Object.keys(starters) as DeviceName[]) {
     const isDefault = name === chosen;
-    const wasRunning = started.has(name);
+    const running = started.get(name)?.backend;
     try {
-      const backend = await backendOf(name);
+      const backend = await (running ?? starters[name]({})); // one that is only asked is nobody else's, and can be ended
       const { dtypes, details, failure } = backend;
       list.push({ name, isDefault, ...(failure && { reason: failure.message }), dtypes, details });
-      if (!wasRunning) {
-        started.delete(name);
-        live.delete(name);
-        await backend.shutdown();
-      }
+      if (!running) await backend.shutdown();
     } catch (error) {
       list.push({ name, isDefault, reason: (error as Error).message, dtypes: [], details: {} });
     }
@@ -148,6 +165,7 @@ export async function shutdown(): Promise<void> {
   const ending = [...started.values()];
   started.clear();
   live.clear();
+  promised.clear();
   setDebugLines(false);
   for (const { backend } of ending)
     await backend.then(
