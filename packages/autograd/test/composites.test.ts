@@ -13,12 +13,13 @@ import {
   segmentSum,
   softmax,
   sort,
+  tensor,
   tril,
   type Tensor,
 } from "@switchyard/tensor";
 import { checkGrads, grad, treeLeaves } from "@switchyard/autograd";
 import { acrossDevices } from "@switchyard/autograd/testing";
-import { test } from "vitest";
+import { expect, test } from "vitest";
 
 await init("cpu");
 
@@ -62,3 +63,22 @@ test.each(Object.entries(composites))("%s and its gradient are the same on cpu a
     { ulps: 64 },
   ),
 );
+
+test("what a mask of crossEntropy leaves out gets a gradient of zero, though it is NaN", async () => {
+  const mask = tensor([true, false]);
+  const logits = tensor([
+    [0, 0],
+    [NaN, Infinity],
+  ]);
+  for (const targets of [
+    tensor([0, 0], { dtype: "i32" }),
+    tensor([
+      [1, 0],
+      [NaN, 0],
+    ]),
+  ])
+    expect(await grad((x: Tensor) => crossEntropy(x, targets, { mask }))(logits).toArray()).toEqual([
+      [-0.5, 0.5],
+      [0, 0],
+    ]);
+});

@@ -31,6 +31,7 @@ import { combine, dispatch } from "../dispatch/dispatch.ts";
 import { withCapacity } from "../dispatch/withCapacity.ts";
 import { onlyReal } from "../losses/overTokens.ts";
 import { drawingKey } from "../routing/gate.ts";
+import { checkMask } from "../routing/makeRouting.ts";
 import type { RouteOptions, Router, Routing, TokenRouting } from "../routing/routing.ts";
 import {
   activationRule,
@@ -120,8 +121,10 @@ export function moe<P, R extends Routing, L extends string = never>(options: Moe
     },
     apply(params, x, routeOptions = {}) {
       checkInput(x, dim, routeOptions);
-      const tokens = x.reshape([x.size / dim, dim]); // [T, D]
-      const given = flatOptions(routeOptions, x, tokens);
+      const given = flatOptions(routeOptions, x);
+      checkMask("moe", given.mask, x.size / dim);
+      // Padding may hold anything: a gradient of zero times NaN would be NaN.
+      const tokens = onlyReal(x.reshape([x.size / dim, dim]), given.mask); // [T, D]
       const decided = scope("router", () => router.route(params.router, tokens.cast(dtypeOf(params.router, x)), given));
       if (decided.gates.shape[1] !== count)
         throw new ConfigError(`moe: the router routes to ${decided.gates.shape[1]} experts but the layer has ${count}`);
@@ -204,10 +207,10 @@ const routeRules: Rules<RouteOptions> = {
 };
 
 /** The options with one entry a token where they have the leading axes of x. */
-function flatOptions({ mask, tokenIds, ...rest }: RouteOptions, x: Tensor, tokens: Tensor): RouteOptions {
+function flatOptions({ mask, tokenIds, ...rest }: RouteOptions, x: Tensor): RouteOptions {
   const leading = x.shape.slice(0, -1);
   const flat = (name: string, t: Tensor): Tensor => {
-    if (sameShape(t.shape, leading)) return t.reshape([tokens.shape[0]]);
+    if (sameShape(t.shape, leading)) return t.reshape([t.size]);
     throw new ShapeError(
       `moe: ${name} must be [${leading}], one for each token of x (got ${describe(t)}, x ${describe(x)})`,
     );

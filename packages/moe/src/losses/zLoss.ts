@@ -1,6 +1,6 @@
 import type { Tensor } from "@switchyard/tensor";
 import { anObject, checkOptions, finiteNumber } from "@switchyard/tensor/graph";
-import { meanOverTokens } from "./overTokens.ts";
+import { meanOverTokens, onlyReal } from "./overTokens.ts";
 
 export interface ZLossOptions {
   /** `bool[T]`: true for a real token. */
@@ -21,5 +21,6 @@ export interface ZLossOptions {
 export function zLoss(logits: Tensor, options: ZLossOptions = {}): Tensor {
   checkOptions("zLoss", options, { mask: anObject, weight: finiteNumber });
   const { mask, weight = 1 } = options;
-  return meanOverTokens(logits.logSumExp(-1).square(), mask).mul(weight);
+  // What stands at padding, infinities too, must not reach the gradient as 0 · NaN.
+  return meanOverTokens(onlyReal(logits, mask).logSumExp(-1).square(), mask).mul(weight);
 }

@@ -280,6 +280,25 @@ describe("moe", () => {
     expect(await isZero(gPadded[1].slice([5]))).toBe(true);
   });
 
+  test.each(["dropless", "dense", { capacity: 2 }] as const)(
+    "padding of NaN changes no output and no gradient, %s",
+    async (dispatch) => {
+      const layer = moe({ dim: D, hidden: H, experts: 3, router: softmaxTopK({ k: 2 }), dispatch, sharedExperts: 1 });
+      const params = layer.init(random.key(0));
+      const x = tensor([
+        [1, 2, 3],
+        [NaN, NaN, Infinity],
+        [-1, 0, 2],
+      ]);
+      const mask = tensor([true, false, true]);
+      const all = (x: Tensor) =>
+        grad(([p, x]: [typeof params, Tensor]) => layer.apply(p, x, { mask }).output.square().sum())([params, x]);
+      const zeroed = x.where(mask.expandDims(1), 0);
+      await expectClose(layer.apply(params, x, { mask }).output, layer.apply(params, zeroed, { mask }).output);
+      await expectClose(all(x), all(zeroed));
+    },
+  );
+
   test("a batch that is all padding gives zeros, and losses without NaN", async () => {
     const layer = moe({
       dim: D,

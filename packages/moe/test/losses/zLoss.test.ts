@@ -32,6 +32,20 @@ describe("zLoss", () => {
     expect([...(await grad((l: Tensor) => zLoss(l))(l).data())]).toEqual([2, 0]);
   });
 
+  test("padding of NaN changes neither value nor gradient", async () => {
+    const mask = tensor([true, false]);
+    const loss = (l: Tensor) => zLoss(l, { mask });
+    const padded = tensor([
+      [1, -Infinity],
+      [NaN, Infinity],
+    ]);
+    expect(await loss(padded).item()).toBeCloseTo(1, 6);
+    expect(await rowsOf(grad(loss)(padded))).toEqual([
+      [2, 0],
+      [0, 0],
+    ]);
+  });
+
   test("without a single real token it is zero", async () => {
     expect(await zLoss(tensor([[1, 2]]), { mask: tensor([false]) }).item()).toBe(0);
   });

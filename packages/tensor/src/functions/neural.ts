@@ -122,10 +122,13 @@ export function crossEntropy<D extends DType>(
   checkFloat("crossEntropy", logits);
   checkOptions("crossEntropy", { reduction }, { reduction: oneOf("mean", "sum", "none") });
   if (logits.ndim === 0) throw new ShapeError(`crossEntropy: logits need an axis of classes (got ${describe(logits)})`);
+  const examples = logits.shape.slice(0, -1);
+  if (mask && !(mask.dtype === "bool" && sameShape(mask.shape, examples)))
+    throw new ShapeError(`crossEntropy: mask must be bool[${examples}], one per example (got ${describe(mask)})`);
   const target = indexTensor("crossEntropy", logits, targets);
-  const losses = isFloat(target.dtype) ? againstProbabilities(logits, target) : againstClasses(logits, target);
-  if (mask && !(mask.dtype === "bool" && sameShape(mask.shape, losses.shape)))
-    throw new ShapeError(`crossEntropy: mask must be bool[${losses.shape}], one per example (got ${describe(mask)})`);
+  // Whatever stands where nothing counts, NaN too, must not reach the gradient as 0 · NaN.
+  const real = mask ? (where(mask.expandDims(-1), logits, 0) as Tensor<D>) : logits;
+  const losses = isFloat(target.dtype) ? againstProbabilities(real, target) : againstClasses(real, target);
   const counted = mask ? (where(mask, losses, 0) as Tensor<D>) : losses;
   if (reduction === "none") return counted;
   if (reduction === "sum") return counted.sum();
