@@ -71,7 +71,7 @@ const conventions = {
   switch: (factor, { tokens, experts }) => Math.floor((factor * tokens) / experts),
   gshard: (factor, { tokens, experts }) => Math.floor((factor * 2 * tokens) / experts),
   megablocks: (factor, { tokens, experts, k }) => Math.floor((factor * k * tokens) / experts),
-  megatron: (factor, { tokens, experts, k }) => Math.ceil((factor * k * tokens) / experts),
+  megatron: (factor, { tokens, experts, k }) => Math.ceil(((k * tokens) / experts) * factor),
 } satisfies { [C in CapacityConvention]: (factor: number, batch: Batch) => number };
 
 /** How many pairs each expert has room for. */

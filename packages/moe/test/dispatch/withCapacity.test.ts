@@ -1,6 +1,6 @@
 import { checkGrads, ledger } from "@switchyard/autograd";
 import { acrossDevices } from "@switchyard/autograd/testing";
-import { init, random, tensor, type Tensor } from "@switchyard/tensor";
+import { init, ones, random, tensor, zeros, type Tensor } from "@switchyard/tensor";
 import {
   combine,
   dispatch,
@@ -133,6 +133,12 @@ describe("withCapacity", () => {
       expect((await counts.data())[0]).toBe(places);
     },
   );
+
+  test("megatron rounds as Megatron-LM does, by the pairs of an expert times the factor", async () => {
+    const r = makeRouting({ experts: zeros([50, 1], { dtype: "i32" }), weights: ones([50, 1]), expertCount: 5 });
+    const { counts } = withCapacity(r, { capacityFactor: 1.1, convention: "megatron" });
+    expect((await counts.data())[0]).toBe(11); // 50 / 5 · 1.1 is 11, where 1.1 · 50 / 5 is a little more
+  });
 
   test("padding takes no place, and does not make room", async () => {
     const mask = tensor([true, true, true, true, false, false, false, false]);
