@@ -13,7 +13,7 @@ const productOfOthers = (rows: Tensor): Tensor =>
 /** `ct` at the extreme element of each row, the first in order among ties; zero elsewhere. */
 function toExtreme(ct: Tensor, rows: Tensor, op: "max" | "min"): Tensor {
   const n = rows.shape[rows.ndim - 1];
-  const index = op === "max" ? argMax(rows) : argMin(rows);
+  const index = op === "max" ? argMax(rows, -1) : argMin(rows, -1);
   const chosen = iotaLike(rows, rows.shape, rows.ndim - 1, "i32").eq(alongRows(index, n));
   return where(chosen, alongRows(ct, n), 0);
 }

@@ -40,7 +40,7 @@ export function sampleToken(logits: Tensor, options: SamplingOptions, key?: Key,
     const repelled = where(logits.gt(0), logits.div(repetitionPenalty), logits.mul(repetitionPenalty));
     logits = where(seen, repelled, logits);
   }
-  if (temperature === 0 || !key) return argMax(logits);
+  if (temperature === 0 || !key) return argMax(logits, -1);
   const scaled = logits.div(temperature);
   if (most.topK === undefined && most.topP === undefined) return random.categorical(key, scaled);
   const [vocab] = logits.shape;

@@ -131,21 +131,25 @@ function argReduceBy(
   op: "max" | "min",
   name: string,
   x: Tensor,
-  axis: number,
+  axis: number | undefined,
   options: ReduceOptions = {},
 ): Tensor<"i32"> {
+  if (axis === undefined) {
+    const index = argReduceBy(op, name, reshape(x, [x.size]), 0);
+    return options.keepDims ? reshape(index, kept(x, [...x.shape.keys()])) : index;
+  }
   const along = normalizeAxis(name, axis, x.ndim);
   const order = [...x.shape.keys()].filter((i) => i !== along);
   const index: Tensor<"i32"> = apply("argReduce", [permute(x, [...order, along])], { op });
   return options.keepDims ? reshape(index, kept(x, [along])) : index;
 }
 
-/** Index of the largest element along an axis; the lowest among ties; NaN wins. */
-export const argMax = (x: Tensor, axis = -1, options?: ReduceOptions): Tensor<"i32"> =>
+/** Index of the largest element along an axis, by default row-major in the whole tensor; the lowest among ties; NaN wins. */
+export const argMax = (x: Tensor, axis?: number, options?: ReduceOptions): Tensor<"i32"> =>
   argReduceBy("max", "argMax", x, axis, options);
 
-/** Index of the smallest element along an axis; the lowest among ties; NaN wins. */
-export const argMin = (x: Tensor, axis = -1, options?: ReduceOptions): Tensor<"i32"> =>
+/** Index of the smallest element along an axis, by default row-major in the whole tensor; the lowest among ties; NaN wins. */
+export const argMin = (x: Tensor, axis?: number, options?: ReduceOptions): Tensor<"i32"> =>
   argReduceBy("min", "argMin", x, axis, options);
 
 export interface ScanOptions {

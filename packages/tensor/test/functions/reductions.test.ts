@@ -155,6 +155,16 @@ const rowCases = shape({ minDims: 1, maxDims: 3, minExtent: 1, maxExtent: 4 }).c
 );
 
 describe("along one axis", () => {
+  test("argMax and argMin without an axis give the place in the whole tensor, row by row", async () => {
+    const x = tensor([
+      [1, 5, 3],
+      [4, 5, -6],
+    ]);
+    expect([await argMax(x).toArray(), await argMin(x).toArray()]).toEqual([1, 5]);
+    expect(await argMin(x, undefined, { keepDims: true }).toArray()).toEqual([[5]]);
+    expect(await argMax(tensor(7)).toArray()).toBe(0);
+  });
+
   property.prop([rowCases])("argMax and argMin take the lowest index among ties", async ([x, axis, keepDims]) => {
     const host = await hostOf(x);
     const drop = ({ shape: extents, data }: Host): Host => ({
