@@ -31,6 +31,7 @@ export { scope } from "./provenance.ts";
 export { assign, type AssignOptions } from "./functions/assign.ts";
 export { attention, type AttentionOptions } from "./functions/attention.ts";
 export { call } from "./functions/call.ts";
+export { bincount, oneHot } from "./functions/counting.ts"; // ahead of those of segments.ts, which take tensors only
 export { dropout } from "./functions/dropout.ts";
 export { einsum } from "./functions/einsum.ts";
 export * from "./functions/elementwise.ts";

@@ -4,7 +4,7 @@ import { defaultFloat } from "../runtime/defaults.ts";
 import type { ScalarOp } from "../scalar.ts";
 import { broadcastShapes, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import type { DType } from "../types.ts";
+import { isFloat, type DType } from "../types.ts";
 import { broadcastTo } from "./views.ts";
 
 /** A tensor, or a number that takes the dtype of the tensor it meets. */
@@ -110,16 +110,16 @@ export const silu = <D extends DType>(x: Tensor<D>): Tensor<D> => mul(x, sigmoid
 /** `x * normalCdf(x)`: the exact form, no tanh approximation. */
 export const gelu = <D extends DType>(x: Tensor<D>): Tensor<D> => mul(x, normalCdf(x)) as Tensor<D>;
 
-/** Integer exponents up to this magnitude become products, exact where `pow` would go through a logarithm. */
+/** Integer exponents of floats up to this magnitude become products, exact where `pow` would go through a logarithm. */
 const largestProduct = 16;
 
-/** `x ** exponent`. A small integer exponent is structural and becomes products; any other is data. */
+/** `x ** exponent`. An integer exponent is structural and becomes products, of floats if it is small; any other is data. */
 export function pow(x: Operand, exponent: Operand): Tensor {
   if (
     typeof x === "number" ||
     typeof exponent !== "number" ||
     !Number.isInteger(exponent) ||
-    Math.abs(exponent) > largestProduct
+    (isFloat(x.dtype) && Math.abs(exponent) > largestProduct)
   ) {
     return power(x, exponent);
   }

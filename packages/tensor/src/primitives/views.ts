@@ -1,4 +1,4 @@
-import { ShapeError } from "../errors.ts";
+import { DTypeError, ShapeError } from "../errors.ts";
 import { checkShape, describe, sizeOf, stridesOf } from "../shape.ts";
 import type { Shape } from "../types.ts";
 import { copyFirst, plainKey, type HostArray, type Primitive, type Spec } from "./primitive.ts";
@@ -147,14 +147,11 @@ export const concat: Primitive<ConcatAttrs> = {
   infer: (inputs, { axis }) => {
     const [first] = inputs;
     const fits = (x: Spec): boolean =>
-      x.dtype === first.dtype &&
-      x.shape.length === first.shape.length &&
-      x.shape.every((n, i) => i === axis || n === first.shape[i]);
-    if (!inputs.every(fits)) {
-      throw new ShapeError(
-        `concat: inputs must have one dtype and agree but for axis ${axis} (got ${inputs.map(describe).join(", ")})`,
-      );
-    }
+      x.shape.length === first.shape.length && x.shape.every((n, i) => i === axis || n === first.shape[i]);
+    const got = inputs.map(describe).join(", ");
+    if (inputs.some((x) => x.dtype !== first.dtype))
+      throw new DTypeError(`concat: dtypes differ (got ${got}); cast one of them`);
+    if (!inputs.every(fits)) throw new ShapeError(`concat: inputs must agree but for axis ${axis} (got ${got})`);
     const extent = inputs.reduce((sum, x) => sum + x.shape[axis], 0);
     return { shape: first.shape.with(axis, extent), dtype: first.dtype };
   },

@@ -143,6 +143,12 @@ describe("two operands", () => {
     },
   );
 
+  test("an integer to a power is a product, however large the exponent", async () => {
+    const x = tensor(Int32Array.of(-1, 2, 3));
+    expect(await x.pow(17).toArray()).toEqual([-1, 2 ** 17, 3 ** 17]);
+    expect(await x.pow(32).toArray()).toEqual([1, 0, Number(BigInt.asIntN(32, 3n ** 32n))]);
+  });
+
   test("integers wrap, and bits work on integers and bools", async () => {
     const x = tensor(Int32Array.of(0x7fffffff, -5));
     expect(await x.add(1).toArray()).toEqual([-0x80000000, -4]);

@@ -62,6 +62,15 @@ describe("segments", () => {
       expect(x.oneHot(3, { dtype: "bool" }).dtype).toBe("bool");
     },
   );
+
+  test("oneHot and bincount take plain numbers too", async () => {
+    expect(await oneHot([1, 0, 7], 2).toArray()).toEqual([
+      [0, 1],
+      [1, 0],
+      [0, 0],
+    ]);
+    expect(await bincount([2, 0, 2], 3).toArray()).toEqual([1, 0, 2]);
+  });
 });
 
 describe("searchSorted", () => {
