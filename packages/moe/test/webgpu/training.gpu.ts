@@ -57,7 +57,7 @@ test(
     const beyond = webgpu.flatMap((far, step) =>
       far <= Math.max(1e-3, 2 * unfused[step]) ? [] : [{ step, far, unfused: unfused[step] }],
     );
-  expect(beyond).toEqual([]);
+    expect(beyond).toEqual([]);
   },
 );
 
