@@ -43,6 +43,6 @@ test("devices tells of the adapter: its name, its limits and its features", asyn
   const { out } = await switchyard("devices", "--device", "webgpu");
   const line = out.split("\n").find((text) => text.includes("webgpu"))!;
   expect(line).toMatch(
-    /^\* webgpu {2}(f16 )?f32 i32 u32 bool, adapter: \w.*, software: (true|false), .*maxBufferSize: \d+, .*features: \w/,
+    /^\* webgpu {3}(f16 )?f32 i32 u32 bool, adapter: \w.*, software: (true|false), .*maxBufferSize: \d+, .*features: \w/,
   );
 });
