@@ -102,6 +102,11 @@ describe("acrossDevices", () => {
     await acrossDevices((v: Tensor) => v.exp(), [lazy], { devices: ["cpu", "wasm"] });
   });
 
+  test("a device of an unknown name is told by it", async () => {
+    const devices = ["cpu", "tpu" as "cpu"];
+    await expect(acrossDevices((v: Tensor) => v.exp(), [x], { devices })).rejects.toThrow('unknown device "tpu"');
+  });
+
   test("refuses a function whose graph depends on the device", async () => {
     let calls = 0;
     const check = acrossDevices((v: Tensor) => (calls++ === 0 ? v : v.exp().add(1)), [x], { devices: ["cpu", "cpu"] });

@@ -1,7 +1,7 @@
 import { ConfigError, FormatError } from "@switchyard/tensor";
 import * as files from "#files";
 
-/** Where bytes come from: a path, a URL to fetch, or the bytes themselves. */
+/** Where bytes come from: a path, a URL (of a file, or to fetch), or the bytes themselves. */
 export type ByteSource = string | URL | Blob | Uint8Array;
 
 /** Bytes that are read by range, so that a file need not fit into memory. */
@@ -16,8 +16,13 @@ export interface Bytes {
 
 const nothing = async (): Promise<void> => {};
 
+/** The source, as a path if it is the URL of a file, such as `new URL("model.safetensors", import.meta.url)` in Node: fetch reads none. */
+export const withoutFileUrl = (source: ByteSource): ByteSource =>
+  source instanceof URL && source.protocol === "file:" ? files.pathOf(source) : source;
+
 /** Opens a source; of a file or a URL, nothing but the size is read. */
-export async function openBytes(source: ByteSource): Promise<Bytes> {
+export async function openBytes(given: ByteSource): Promise<Bytes> {
+  const source = withoutFileUrl(given);
   if (typeof source === "string") return files.openFile(source);
   if (source instanceof URL) return openUrl(source);
   if (source instanceof Blob)

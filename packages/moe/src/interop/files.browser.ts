@@ -25,5 +25,6 @@ export const settle: typeof node.settle = unavailable;
 export const standing: typeof node.standing = unavailable;
 export const makeDirectory: typeof node.makeDirectory = unavailable;
 export const digest: typeof node.digest = refuse;
+export const pathOf: typeof node.pathOf = refuse;
 export const nameOf: typeof node.nameOf = (path) => path.replace(/\/+$/, "").replace(/^.*\//, "");
 export const joinPath: typeof node.joinPath = (...parts) => parts.join("/");

@@ -13,6 +13,7 @@ import {
   type FileHandle,
 } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { ConfigError, FormatError } from "@switchyard/tensor";
 import type { Bytes } from "./byteSource.ts";
 
@@ -209,6 +210,9 @@ export async function standing(path: string): Promise<string> {
   const aside = asideOf(path);
   return !(await exists(path)) && (await exists(aside)) ? aside : path;
 }
+
+/** The path that the URL of a file stands for. */
+export const pathOf = (url: URL): string => fileURLToPath(url);
 
 /** Joins parts of a path. */
 export const joinPath = join;

@@ -1,7 +1,7 @@
 import { ConfigError, FormatError, tensor, type Tensor } from "@switchyard/tensor";
 import { treeFlatten, treePaths, treeUnflatten, type TreeStructure } from "@switchyard/autograd";
 import { describe } from "@switchyard/tensor/graph";
-import { readAll, type ByteSource } from "../interop/byteSource.ts";
+import { readAll, withoutFileUrl, type ByteSource } from "../interop/byteSource.ts";
 import { decodeSafetensors, onHost, type HostTensor } from "../interop/safetensors.ts";
 import * as files from "#files";
 import { isCheckpoint, readPart, writeCheckpoint, type Constants, type Part } from "./checkpointFiles.ts";
@@ -33,13 +33,14 @@ export async function saveCheckpoint(dir: string, params: unknown, training?: un
 /**
  * Parameters from a checkpoint, or from any safetensors file whose names are the paths of `like`.
  *
- * @param source a checkpoint's directory, or one that holds checkpoints by step, of which the newest is taken; or a safetensors
- * file, as a path, a URL, a Blob or bytes.
+ * @param given a checkpoint's directory, or one that holds checkpoints by step, of which the newest is taken; or a safetensors
+ * file. Either as a path or the URL of a file; a file, too, as a URL to fetch, a Blob or bytes.
  * @param like a tree of the same structure, such as `model.init(key)`; it is not computed. Tensors that the source has beyond those
  * of `like` are left alone.
  * @throws {FormatError} if a tensor is missing, or has another shape or dtype.
  */
-export async function loadCheckpoint<P>(source: ByteSource, like: P): Promise<P> {
+export async function loadCheckpoint<P>(given: ByteSource, like: P): Promise<P> {
+  const source = withoutFileUrl(given);
   if (typeof source !== "string" || source.endsWith(".safetensors")) {
     const { bytes, name } = await readAll(source);
     return fill(like, decodeSafetensors(bytes, name).tensors, {}, name);

@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { fc, test as property } from "@fast-check/vitest";
 import { ConfigError, FormatError, init, tensor, type DType, type TypedArray } from "@switchyard/tensor";
 import { loadSafetensors, saveSafetensors } from "@switchyard/moe";
@@ -218,6 +219,7 @@ describe("safetensors", () => {
 
   test.each([
     ["a directory", () => dir, /^cannot read .*: it is a directory$/],
+    ["the URL of a directory", () => pathToFileURL(dir), /^cannot read .*: it is a directory$/],
     [
       "a server that is not there",
       () => new URL("http://127.0.0.1:9/x"),

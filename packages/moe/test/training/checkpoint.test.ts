@@ -1,6 +1,7 @@
 import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { ConfigError, FormatError, init, random, tensor, zeros } from "@switchyard/tensor";
 import { loadCheckpoint, saveCheckpoint } from "@switchyard/moe";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -50,6 +51,13 @@ describe("a checkpoint", () => {
     const path = join(dir, "model.safetensors");
     for (const source of [path, new Uint8Array(await readFile(path)), new Blob([await readFile(path)])])
       expect(await (await loadCheckpoint(source, like())).layers[0].b.toArray()).toEqual([1, 2]);
+  });
+
+  test("loads from the URL of its directory, or of its file, as well", async () => {
+    const at = join(dir, "a checkpoint");
+    await saveCheckpoint(at, params());
+    for (const path of [at, join(at, "model.safetensors")])
+      expect(await (await loadCheckpoint(pathToFileURL(path), like())).layers[0].b.toArray()).toEqual([1, 2]);
   });
 
   test("of several by step, the newest is loaded", async () => {

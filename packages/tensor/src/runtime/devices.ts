@@ -61,7 +61,6 @@ async function startFirst(names: readonly DeviceName[], options: InitOptions): P
   checkOptions("init", options, { debug: flag, threads: wholeNumber, relaxedSimd: flag, revectorize: flag });
   const reasons: string[] = [];
   for (const name of names) {
-    checkDevice("init", name);
     try {
       await start(name, options);
       return name;
@@ -83,6 +82,7 @@ const written = (options: InitOptions): string =>
   );
 
 function start(name: DeviceName, options: InitOptions): Promise<Backend> {
+  checkDevice("init", name);
   const wanted = written(options);
   const running = started.get(name);
   const broken = live.get(name)?.failure ? live.get(name) : undefined;
