@@ -128,14 +128,14 @@ export function crossEntropy<D extends DType>(
   const target = indexTensor("crossEntropy", logits, targets);
   // Whatever stands where nothing counts, NaN too, must not reach the gradient as 0 · NaN.
   const real = mask ? (where(mask.expandDims(-1), logits, 0) as Tensor<D>) : logits;
-  const losses = isFloat(target.dtype) ? againstProbabilities(real, target) : againstClasses(real, target);
+  const losses = isFloat(target.dtype) ? againstProbabilities(real, target) : againstClasses(real, target, mask);
   const counted = mask ? (where(mask, losses, 0) as Tensor<D>) : losses;
   if (reduction === "none") return counted;
   if (reduction === "sum") return counted.sum();
   return mask ? counted.sum().div(mask.cast(logits.dtype).sum().maximum(1)) : counted.mean();
 }
 
-function againstClasses<D extends DType>(logits: Tensor<D>, classes: Tensor): Tensor<D> {
+function againstClasses<D extends DType>(logits: Tensor<D>, classes: Tensor, mask?: Tensor): Tensor<D> {
   const wanted = logits.shape.slice(0, -1);
   if (classes.dtype !== "i32")
     throw new DTypeError(
@@ -145,7 +145,8 @@ function againstClasses<D extends DType>(logits: Tensor<D>, classes: Tensor): Te
     throw new ShapeError(
       `crossEntropy: classes must be i32[${wanted}] for logits ${describe(logits)} (got ${describe(classes)})`,
     );
-  return logSumExp(logits, -1).sub(takeAlongAxis(logits, classes.expandDims(-1)).squeeze(-1));
+  const real = mask ? where(mask, classes, 0) : classes; // -100 and the like, where nothing counts, are no mistake to tell of
+  return logSumExp(logits, -1).sub(takeAlongAxis(logits, real.expandDims(-1)).squeeze(-1));
 }
 
 function againstProbabilities<D extends DType>(logits: Tensor<D>, p: Tensor): Tensor<D> {

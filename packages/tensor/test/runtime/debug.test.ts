@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { init, realize, ShapeError, shutdown, tensor, DisposedError } from "../../src/index.ts";
+import { crossEntropy, DisposedError, init, realize, ShapeError, shutdown, tensor, zeros } from "../../src/index.ts";
 
 beforeAll(() => init("cpu", { debug: true }));
 afterAll(() => shutdown());
@@ -8,6 +8,12 @@ test("in debug, an index out of range throws at the next read and names the op a
   const rows = tensor([[1], [2]]).gather([0, 5]);
   await expect(rows.data()).rejects.toThrow(ShapeError);
   await expect(rows.data()).rejects.toThrow(/gather at .*debug\.test\.ts:\d+:\d+: an index is out of range 0\.\.1/);
+});
+
+test("in debug, a class out of range is no mistake where a mask leaves it out", async () => {
+  const loss = (mask: boolean[]) => crossEntropy(zeros([2, 4]), [0, -100], { mask: tensor(mask) });
+  expect(await loss([true, false]).item()).toBeCloseTo(Math.log(4), 6);
+  await expect(loss([true, true]).item()).rejects.toThrow("an index is out of range 0..3");
 });
 
 test("in debug, indices in range read as ever", async () => {
