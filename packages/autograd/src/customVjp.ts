@@ -6,6 +6,7 @@ import {
   describe,
   flag,
   isFloat,
+  isTensor,
   requireOptions,
   sameShape,
   type Backward,
@@ -47,7 +48,7 @@ export function customVjp<Xs extends readonly Tensor[]>(rule: CustomVjp<Xs>): (.
 }
 
 function checkTensor(what: string, x: unknown, remedy: string): void {
-  if (x instanceof Tensor) return;
+  if (isTensor("customVjp", x)) return;
   throw new GradientError(`customVjp: ${what} ${String(x)}, which is no tensor; ${remedy}`);
 }
 

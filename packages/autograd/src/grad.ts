@@ -1,5 +1,5 @@
-import { GradientError, onesLike, Tensor, zerosLike } from "@switchyard/tensor";
-import { describe, isFloat } from "@switchyard/tensor/graph";
+import { GradientError, onesLike, zerosLike, type Tensor } from "@switchyard/tensor";
+import { describe, isFloat, isTensor } from "@switchyard/tensor/graph";
 import { backward, dependents } from "./backward.ts";
 import { treeLeaves, treeUnflatten } from "./tree.ts";
 import { freshVariables, type Variables } from "./variables.ts";
@@ -41,8 +41,8 @@ export function requirePath<P, O>(op: string, { variables, loss }: TracedLoss<P,
 }
 
 function lossIn(op: string, value: unknown): Tensor {
-  const loss = value instanceof Tensor ? value : (value as { loss?: unknown } | null | undefined)?.loss;
-  if (!(loss instanceof Tensor))
+  const loss = isTensor(op, value) ? value : (value as { loss?: unknown } | null | undefined)?.loss;
+  if (!isTensor(op, loss))
     throw new GradientError(
       `${op}: the function must return a scalar tensor or an object with a scalar \`loss\`, got ${String(value)}`,
     );

@@ -1,4 +1,5 @@
 import { ConfigError, ShapeError, Tensor } from "@switchyard/tensor";
+import { isTensor } from "@switchyard/tensor/graph";
 
 /**
  * The shape of a tree without its tensors. A tree is a tensor, or an array or plain object of trees; anything else (numbers,
@@ -18,7 +19,7 @@ const isPlain = (x: object): x is Record<string, unknown> => {
 const join = (path: string, key: string | number): string => (path === "" ? `${key}` : `${path}.${key}`);
 
 function structureOf(tree: unknown, visit: (leaf: Tensor, path: string) => void, path = ""): TreeStructure {
-  if (tree instanceof Tensor) {
+  if (isTensor("tree", tree)) {
     visit(tree, path);
     return { kind: "leaf" };
   }

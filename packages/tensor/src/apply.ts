@@ -1,5 +1,5 @@
 import { DTypeError } from "./errors.ts";
-import { makeNode } from "./node.ts";
+import { makeNode, opName, type AnyNode } from "./node.ts";
 import type { Attrs, PrimitiveName } from "./primitives/index.ts";
 import { describe } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
@@ -11,7 +11,9 @@ export function apply<P extends PrimitiveName, D extends DType = DType>(
   inputs: readonly [Tensor, ...Tensor[]],
   attrs: Attrs[P],
 ): Tensor<D> {
-  return inputs[0].derive(
+  const [first] = inputs;
+  first.expectTensor(opName({ op, attrs } as AnyNode), inputs);
+  return first.derive(
     makeNode(
       op,
       inputs.map((t) => t.node),

@@ -9,7 +9,7 @@ export { repeating } from "./runtime/debug.ts";
 export { scalarOps, type ScalarOp } from "./scalar.ts";
 export { internal } from "./errors.ts";
 export { describe, normalizeAxis, sameShape, sizeOf } from "./shape.ts";
-export { fromNode } from "./tensor.ts";
+export { fromNode, isTensor } from "./tensor.ts";
 export {
   aFunction,
   anObject,

@@ -3,7 +3,7 @@ import { checkOptions, type Rules } from "./options.ts";
 import { leafStorage, valueNode } from "./runtime/leaves.ts";
 import { bufferNode, submit, workOf, type Work } from "./runtime/realize.ts";
 import type { Storage } from "./runtime/storage.ts";
-import { Tensor } from "./tensor.ts";
+import { isTensor, type Tensor } from "./tensor.ts";
 
 export interface RealizeOptions {
   /** Trees that this call spends: their buffers may hold the results, and later use of them is a `DisposedError`. */
@@ -85,7 +85,7 @@ function endDonated(donate: unknown, kept: ReadonlySet<Storage>, returned: Reado
 
 /** Every tensor of a tree, in order; other leaves are passed over. */
 export function* tensorsIn(tree: unknown): Generator<Tensor> {
-  if (tree instanceof Tensor) yield tree;
+  if (isTensor("realize", tree)) yield tree;
   else if (Array.isArray(tree)) for (const branch of tree) yield* tensorsIn(branch);
   else if (tree !== null && typeof tree === "object" && isPlain(tree)) yield* tensorsIn(Object.values(tree));
 }

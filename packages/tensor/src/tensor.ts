@@ -26,6 +26,19 @@ export type Nested = number | boolean | Nested[];
 const brand = Symbol.for("switchyard.tensor");
 
 /**
+ * Whether `x` is a tensor.
+ * @throws {ConfigError} if it is one of another copy of the library: the two cannot work together.
+ */
+export function isTensor(op: string, x: unknown): x is Tensor {
+  if (x instanceof Tensor) return true;
+  const other = (x as { readonly [brand]?: string } | null | undefined)?.[brand];
+  if (other === undefined) return false;
+  throw new ConfigError(
+    `${op}: a tensor of another copy of @switchyard/tensor (${other}, this is ${version}); deduplicate the dependency`,
+  );
+}
+
+/**
  * A tensor: a handle on a node of the lazy graph. Operations append nodes and run nothing; `data`, `item`, `toArray` and
  * `realize` run them. The handle of a realized tensor owns a device buffer until `dispose`, donation or collection.
  */
@@ -69,15 +82,9 @@ export class Tensor<out D extends DType = DType> {
 
   /** This tensor, if every tensor among `operands` comes from this copy of the library. */
   expectTensor(op: string, operands: readonly unknown[]): Tensor {
-    for (const x of operands) {
-      if (typeof x === "number" || x instanceof Tensor) continue;
-      const other = (x as { [brand]?: string } | null)?.[brand];
-      if (other !== undefined)
-        throw new ConfigError(
-          `${op}: a tensor of another copy of @switchyard/tensor (${other}, this is ${version}); deduplicate the dependency`,
-        );
-      throw new DTypeError(`${op}: takes tensors and numbers, got ${String(x)}`);
-    }
+    for (const x of operands)
+      if (typeof x !== "number" && !isTensor(op, x))
+        throw new DTypeError(`${op}: takes tensors and numbers, got ${String(x)}`);
     return this as Tensor;
   }
 

@@ -1,4 +1,4 @@
-import { init, random, realize, tensor, type Tensor } from "@switchyard/tensor";
+import { init, random, realize, tensor, type DeviceName, type Tensor } from "@switchyard/tensor";
 import { grad } from "@switchyard/autograd";
 import { acrossDevices, matchers, type TensorMatchers } from "@switchyard/autograd/testing";
 import { describe, expect, test } from "vitest";
@@ -103,7 +103,7 @@ describe("acrossDevices", () => {
   });
 
   test("a device of an unknown name is told by it", async () => {
-    const devices = ["cpu", "tpu" as "cpu"];
+    const devices: DeviceName[] = ["cpu", "tpu" as "cpu"];
     await expect(acrossDevices((v: Tensor) => v.exp(), [x], { devices })).rejects.toThrow('unknown device "tpu"');
   });
 

@@ -1,9 +1,10 @@
-import { ConfigError, random, ShapeError, Tensor, zeros, type Key } from "@switchyard/tensor";
+import { ConfigError, random, ShapeError, zeros, type Key, type Tensor } from "@switchyard/tensor";
 import {
   checkOptions,
   describe,
   flag,
   inWords,
+  isTensor,
   nonNegative,
   positiveInteger,
   requireOptions,
@@ -53,7 +54,7 @@ export function linear(options: LinearOptions): Linear {
 
 /** @throws {ConfigError} if a layer is given something else, such as its arguments the wrong way round. */
 export function checkTensor(op: string, x: unknown): void {
-  if (x instanceof Tensor) return;
+  if (isTensor(op, x)) return;
   throw new ConfigError(`${op}: apply takes the parameters, then a tensor, got ${inWords(x)}`);
 }
 
