@@ -29,6 +29,8 @@ export interface Report<P, A> {
 
 /** A training run. Nothing starts before it is iterated or finished. */
 export interface Run<P, A> extends AsyncIterable<Report<P, A>> {
+  /** The directory that it is kept in, if it is: what `checkpoint` says. */
+  readonly dir?: string;
   /** Runs what is left and gives the last report. */
   finish(): Promise<Report<P, A>>;
 }
@@ -57,6 +59,7 @@ function runOf<P, B, A extends { readonly loss: Tensor }, S>(
   const state: { last?: Report<P, A> } = {};
   const reports = reportsOf(options, isLocked, state);
   return {
+    ...(options.checkpoint && { dir: options.checkpoint.dir }),
     [Symbol.asyncIterator]: () => reports,
     async finish() {
       for (let next = await reports.next(); !next.done; next = await reports.next());

@@ -142,7 +142,7 @@ describe("doctor", () => {
   });
 
   test("needs something to look at", async () => {
-    for (const nothing of [{ routings: [] }, {}])
+    for (const nothing of [{ routings: [] }, {}, "runs/a", undefined])
       await expect(doctor(nothing as never)).rejects.toThrow("doctor: needs a routing to look at; pass one");
   });
 });

@@ -108,6 +108,15 @@ describe("a report", () => {
     await page.context().close();
   });
 
+  test("is of a run as well as of its directory, and finishes it first", async () => {
+    const data = randomBatches(ids, { batch: 2, context: 6 }, 5);
+    const options = { model, data, optimizer: sgd({ learningRate: 0.1 }), steps: 2 };
+    const third = join(dir, "third");
+    const page = await report(train({ ...options, checkpoint: { dir: third, every: 2 } }));
+    expect(page).toBe(await report(third));
+    await expect(report(train(options))).rejects.toThrow("report: needs the directory of a run");
+  });
+
   test("a curve goes through the points of the log", async () => {
     const { page } = await open(await report(runs[0]));
     const path = await page

@@ -22,7 +22,8 @@ export type Patient = Routing | Aux | { readonly aux: Aux } | { finish(): Promis
  * @throws {ConfigError} if there is no routing to look at.
  */
 export async function doctor(patient: Patient): Promise<Finding[]> {
-  const routings = routingsOf("finish" in patient ? await patient.finish() : patient);
+  const isObject = typeof patient === "object" && patient !== null;
+  const routings = isObject && routingsOf("finish" in patient ? await patient.finish() : patient);
   if (!Array.isArray(routings) || routings.length === 0)
     throw new ConfigError(
       "doctor: needs a routing to look at; pass one, or what has it: what a layer, a model's loss or train returns",
