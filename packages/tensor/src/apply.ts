@@ -1,5 +1,6 @@
 import { DTypeError } from "./errors.ts";
 import { makeNode, opName, type AnyNode } from "./node.ts";
+import { inWords } from "./options.ts";
 import type { Attrs, PrimitiveName } from "./primitives/index.ts";
 import { describe } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
@@ -12,7 +13,9 @@ export function apply<P extends PrimitiveName, D extends DType = DType>(
   attrs: Attrs[P],
 ): Tensor<D> {
   const [first] = inputs;
-  first.expectTensor(opName({ op, attrs } as AnyNode), inputs);
+  const name = opName({ op, attrs } as AnyNode);
+  if (typeof first?.expectTensor !== "function") throw new DTypeError(`${name}: takes tensors, got ${inWords(first)}`);
+  first.expectTensor(name, inputs);
   return first.derive(
     makeNode(
       op,

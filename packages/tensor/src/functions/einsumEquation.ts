@@ -23,6 +23,7 @@ export function parseEquation(equation: string, operands: readonly Tensor[]): Eq
   const fail = (rule: string): never => {
     throw new ShapeError(`einsum: "${equation}": ${rule} (got ${operands.map(describe).join(", ") || "no operands"})`);
   };
+  if (typeof equation !== "string") throw new ShapeError(`einsum: the equation comes first, got ${String(equation)}`);
   const [left, right, ...excess] = equation.replaceAll(/\s/g, "").split("->");
   if (excess.length > 0) fail("more than one ->");
   const terms = left.split(",");

@@ -136,6 +136,7 @@ export const clip = (x: Tensor, low: Operand, high: Operand): Tensor => minimum(
 
 /** Elements of `a` where `condition` holds, of `b` elsewhere. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
+  if (!condition?.shape) throw new DTypeError(`where: the condition is a bool tensor, got ${String(condition)}`);
   const like = tensorAmong("where", typeof a === "number" && typeof b === "number" ? [condition] : [a, b]);
   const dtyped = like === condition ? fullLike(condition, 0, [], defaultFloat()) : like;
   const shape = broadcastShapes("where", condition.shape, dtyped.shape);
