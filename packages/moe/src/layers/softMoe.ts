@@ -87,14 +87,14 @@ export function softMoe(options: SoftMoeOptions): SoftMoe {
       const [tokens] = x.shape.slice(-2);
       const batch = x.shape.slice(0, -2);
       const sequences = batch.reduce((product, extent) => product * extent, 1);
-      const flat = x.reshape([sequences, tokens, dim]); // [B, T, D]
       const real = mask?.reshape([sequences, tokens, 1]);
+      const given = x.reshape([sequences, tokens, dim]); // [B, T, D]
+      const flat = real ? where(real, given, 0) : given; // padding may hold anything, NaN too
       const logits = unit(flat, -1).matmul(unit(phi, 0).mul(scale)); // [B, T, E P]
       const dispatch = softmax(real ? where(real, logits, -1e30) : logits, 1);
       const even = softmax(logits, -1);
       const combine = real ? where(real, even, 0) : even;
-      const given = real ? where(real, flat, 0) : flat;
-      const mixed = dispatch.transpose(1, 2).matmul(given); // [B, E P, D]
+      const mixed = dispatch.transpose(1, 2).matmul(flat); // [B, E P, D]
       const byExpert = mixed.reshape([sequences, count, slots, dim]).transpose(0, 1); // [E, B, P, D]
       const answers = networks.applyEach(experts, byExpert.reshape([count, sequences * slots, dim]));
       const back = answers.reshape([count, sequences, slots, dim]).transpose(0, 1);

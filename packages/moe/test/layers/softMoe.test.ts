@@ -1,4 +1,4 @@
-import { checkGrads, treeMap } from "@switchyard/autograd";
+import { checkGrads, grad, treeLeaves, treeMap } from "@switchyard/autograd";
 import { init, random, tensor, zeros, type Tensor } from "@switchyard/tensor";
 import { softMoe, type SoftMoeParams } from "@switchyard/moe";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -59,6 +59,18 @@ describe("softMoe", () => {
     const got = await rowsOf(output.slice(0));
     [0, 2, 3].forEach((t, i) => got[t].forEach((v, d) => expect(v).toBeCloseTo(wanted[i][d], 10)));
     expect(got[1]).toEqual([0, 0, 0]);
+  });
+
+  test("padding of NaN changes no output and no gradient", async () => {
+    const mask = x.slice([], [], 0).gt(0);
+    const real = mask.expandDims(-1);
+    const gradients = (x: Tensor) =>
+      grad(([p, x]: [SoftMoeParams, Tensor]) => layer.apply(p, x, { mask }).output.square().sum())([params, x]);
+    const [dirty, clean] = [x.where(real, NaN), x.where(real, 0)].map((x) =>
+      treeLeaves([layer.apply(params, x, { mask }).output, gradients(x)]),
+    );
+    for (const [i, t] of dirty.entries()) expect(await t.toArray()).toEqual(await clean[i].toArray());
+    expect((await mask.data()).some((v) => v === 0)).toBe(true);
   });
 
   test("a sequence of nothing but padding is zero, and no tokens are no output", async () => {
