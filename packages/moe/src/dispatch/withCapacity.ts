@@ -1,7 +1,7 @@
 import { ConfigError, random, scatter, where, type Key, type Tensor } from "@switchyard/tensor";
 import { fullLike, iotaLike } from "@switchyard/tensor/graph";
 import { withDropped } from "../routing/makeRouting.ts";
-import type { TokenRouting } from "../routing/routing.ts";
+import type { Routing, TokenRouting } from "../routing/routing.ts";
 import { byRealTokens } from "./byRealTokens.ts";
 import { capacityOf, checkCapacity, type CapacityOptions, type CapacityPriority } from "./capacity.ts";
 
@@ -15,13 +15,14 @@ import { capacityOf, checkCapacity, type CapacityOptions, type CapacityPriority 
  * @param key for `priority: "random"`.
  * @throws {ConfigError} on a bad option, or where experts choose tokens.
  */
-export function withCapacity<R extends TokenRouting>(routing: R, options: CapacityOptions, key?: Key): R {
+export function withCapacity<R extends Routing>(decided: R, options: CapacityOptions, key?: Key): R {
   checkCapacity("withCapacity", options);
-  const { experts } = routing;
-  if (!experts)
+  if (!decided.experts)
     throw new ConfigError(
       "withCapacity: needs a router whose tokens choose experts; others have a capacity of their own",
     );
+  const routing = decided as R & TokenRouting;
+  const { experts } = routing;
   const count = routing.gates.shape[1];
   const [tokens, k] = experts.shape;
   const pairs = tokens * k;

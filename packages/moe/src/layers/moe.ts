@@ -32,7 +32,7 @@ import { withCapacity } from "../dispatch/withCapacity.ts";
 import { onlyReal } from "../losses/overTokens.ts";
 import { drawingKey } from "../routing/gate.ts";
 import { checkMask } from "../routing/makeRouting.ts";
-import type { RouteOptions, Router, Routing, TokenRouting } from "../routing/routing.ts";
+import type { RouteOptions, Router, Routing } from "../routing/routing.ts";
 import {
   activationRule,
   experts as expertNetworks,
@@ -189,7 +189,7 @@ function limited<R extends Routing>(routing: R, capacity: CapacityOptions, { tra
   if (!routing.experts)
     throw new ConfigError("moe: dispatch: a capacity needs a router whose tokens choose experts; this one has its own");
   const drawn = key ? random.fold(key, 1) : train ? undefined : random.key(0, { device: routing.gates.device });
-  return withCapacity(routing as R & TokenRouting, capacity, drawn);
+  return withCapacity(routing, capacity, drawn);
 }
 
 /** The key of expert dropout in training; none in evaluation. */
