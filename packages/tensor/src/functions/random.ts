@@ -1,6 +1,7 @@
 import { apply, checkFloat, fullLike, iotaLike } from "../apply.ts";
 import { ConfigError, ShapeError } from "../errors.ts";
 import { full } from "../make.ts";
+import { checkOptions, type Rule, type Rules } from "../options.ts";
 import { defaultFloat } from "../runtime/defaults.ts";
 import { describe, normalizeAxis } from "../shape.ts";
 import { normalCdf } from "../special.ts";
@@ -94,6 +95,11 @@ export interface RandomOptions<D extends DType> {
   readonly dtype?: D;
 }
 
+const aNumber: Rule = { must: "a number", holds: (value) => typeof value === "number" };
+const dtyped: Rules<RandomOptions<DType>> = {
+  dtype: { must: "a dtype", holds: (value) => typeof value === "string" },
+};
+
 /** Uniform integers of 11 bits in f16, of 24 in f32, of 53 in f64, less `dropped` bits: as many as the dtype holds exactly. */
 function uniformInteger<D extends FloatDType>(
   op: string,
@@ -125,8 +131,10 @@ export interface UniformOptions<D extends DType> extends RandomOptions<D> {
 export function uniform<D extends FloatDType = "f32">(
   k: Key,
   shape: Shape,
-  { min = 0, max = 1, dtype = defaultFloat() as D }: UniformOptions<D> = {},
+  options: UniformOptions<D> = {},
 ): Tensor<D> {
+  checkOptions("random.uniform", options, { ...dtyped, min: aNumber, max: aNumber });
+  const { min = 0, max = 1, dtype = defaultFloat() as D } = options;
   if (!(min <= max)) throw new ConfigError(`random.uniform: takes min <= max, got [${min}, ${max})`);
   const unit = uniform01("uniform", k, shape, dtype);
   return min === 0 && max === 1 ? unit : unit.mul(max - min).add(min);
@@ -141,11 +149,9 @@ export interface NormalOptions<D extends DType> extends RandomOptions<D> {
 }
 
 /** Normal, by inversion: `z = quantile(u)` with u on a grid of 2^24 (f64: 2^53) midpoints, so |z| < 5.5 (f64: 8.3). Mean and std are data. */
-export function normal<D extends FloatDType = "f32">(
-  k: Key,
-  shape: Shape,
-  { mean = 0, std = 1, dtype = defaultFloat() as D }: NormalOptions<D> = {},
-): Tensor<D> {
+export function normal<D extends FloatDType = "f32">(k: Key, shape: Shape, options: NormalOptions<D> = {}): Tensor<D> {
+  checkOptions("random.normal", options, { ...dtyped, mean: aNumber, std: aNumber });
+  const { mean = 0, std = 1, dtype = defaultFloat() as D } = options;
   if (dtype === "f16") return rounded<D>(normal(k, shape, { mean, std, dtype: "f32" }));
   const { value, range } = uniformInteger("normal", k, shape, dtype, 0);
   const q = value.sub((range - 1) / 2).mul(1 / range); // exact, symmetric, never 0
@@ -165,8 +171,10 @@ export interface TruncatedNormalOptions<D extends DType> extends RandomOptions<D
 export function truncatedNormal<D extends FloatDType = "f32">(
   k: Key,
   shape: Shape,
-  { lower = -2, upper = 2, dtype = defaultFloat() as D }: TruncatedNormalOptions<D> = {},
+  options: TruncatedNormalOptions<D> = {},
 ): Tensor<D> {
+  checkOptions("random.truncatedNormal", options, { ...dtyped, lower: aNumber, upper: aNumber });
+  const { lower = -2, upper = 2, dtype = defaultFloat() as D } = options;
   if (dtype === "f16") return rounded<D>(truncatedNormal(k, shape, { lower, upper, dtype: "f32" }));
   const reach = dtype === "f32" ? 5 : 8;
   if (!(lower < upper && lower < reach && upper > -reach))
@@ -184,11 +192,9 @@ export function truncatedNormal<D extends FloatDType = "f32">(
 }
 
 /** Gumbel noise, `-log(-log(u))`: the argmax of logits plus this is a sample of their softmax. */
-export function gumbel<D extends FloatDType = "f32">(
-  k: Key,
-  shape: Shape,
-  { dtype = defaultFloat() as D }: RandomOptions<D> = {},
-): Tensor<D> {
+export function gumbel<D extends FloatDType = "f32">(k: Key, shape: Shape, options: RandomOptions<D> = {}): Tensor<D> {
+  checkOptions("random.gumbel", options, dtyped);
+  const { dtype = defaultFloat() as D } = options;
   if (dtype === "f16") return rounded<D>(gumbel(k, shape, { dtype: "f32" }));
   // Midpoints of a grid of 2^23 (f64: 2^52), so neither end is reached.
   const { value, range } = uniformInteger("gumbel", k, shape, dtype, 1);
@@ -217,7 +223,11 @@ export interface BernoulliOptions {
 }
 
 /** True with probability `p`, by default one half. */
-export function bernoulli(k: Key, shape: Shape, { p = 0.5 }: BernoulliOptions = {}): Tensor<"bool"> {
+export function bernoulli(k: Key, shape: Shape, options: BernoulliOptions = {}): Tensor<"bool"> {
+  checkOptions("random.bernoulli", options, {
+    p: { must: "a number or a tensor", holds: (value) => typeof value === "number" || typeof value === "object" },
+  });
+  const { p = 0.5 } = options;
   const dtype = typeof p !== "number" && p.dtype === "f64" ? "f64" : "f32";
   return lt(uniform01("bernoulli", k, shape, dtype), typeof p === "number" ? p : wider(p));
 }
@@ -235,7 +245,9 @@ export interface RandintOptions {
  *
  * @throws {ConfigError} unless the bounds are integers of i32, `min < max` and the range is at most 2^31.
  */
-export function randint(k: Key, shape: Shape, { min = 0, max }: RandintOptions): Tensor<"i32"> {
+export function randint(k: Key, shape: Shape, options: RandintOptions): Tensor<"i32"> {
+  checkOptions("random.randint", options, { min: aNumber, max: aNumber });
+  const { min = 0, max } = options;
   const span = max - min;
   const fits = Number.isInteger(min) && Number.isInteger(max) && min >= -(2 ** 31) && max <= 2 ** 31;
   if (!fits || span < 1 || span > 2 ** 31)

@@ -164,6 +164,20 @@ const mistakes: readonly Mistake[] = [
   ["random.normal", ShapeError, "from random.key", () => sw.random.normal(untyped(3), [2])],
   ["random.split", ShapeError, "positive integer, got -1", () => sw.random.split(sw.random.key(0), -1 as number)],
   ["random.randint", ConfigError, "min < max", () => sw.random.randint(sw.random.key(0), [2], { max: 0 })],
+  ["random.randint", ConfigError, "takes an object", () => sw.random.randint(sw.random.key(0), [2], untyped(5))],
+  ["random.bernoulli", ConfigError, "got 0.3", () => sw.random.bernoulli(sw.random.key(0), [2], untyped(0.3))],
+  [
+    "random.normal",
+    ConfigError,
+    'unknown option "sd"',
+    () => sw.random.normal(sw.random.key(0), [2], untyped({ sd: 2 })),
+  ],
+  [
+    "random.gumbel",
+    ConfigError,
+    'unknown option "low"',
+    () => sw.random.gumbel(sw.random.key(0), [2], untyped({ low: 2 })),
+  ],
   ["random.key", ConfigError, "a seed is an integer", () => sw.random.key(1.5)],
   [
     "random.uniform",
