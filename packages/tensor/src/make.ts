@@ -2,6 +2,7 @@ import { leafOf, type TensorData, type TensorOptions } from "./creation.ts";
 import { checkNumber, fullLike } from "./apply.ts";
 import { ShapeError } from "./errors.ts";
 import { makeNode } from "./node.ts";
+import { checkOptions, type Rule, type Rules } from "./options.ts";
 import { leafStorage } from "./runtime/leaves.ts";
 import { defaultFloat } from "./runtime/defaults.ts";
 import { defaultDevice } from "./runtime/devices.ts";
@@ -40,6 +41,7 @@ export function tensor<T extends TensorData, D extends DType = DTypeOfData<T>>(
   data: T,
   options: TensorOptions<D> = {},
 ): Tensor<D> {
+  checkOptions("tensor", options, { ...makeRules, shape: anything });
   const node = leafOf(data, options, options.device ?? defaultDevice());
   return new Tensor<D>(node, leafStorage(node));
 }
@@ -49,15 +51,17 @@ export interface MakeOptions<D extends DType = DType> {
   readonly device?: DeviceName;
 }
 
+/** Of the right kind or not is told where it is used. */
+const anything: Rule = { must: "given", holds: () => true };
+const makeRules: Rules<MakeOptions> = { dtype: anything, device: anything };
+
 const deviceFor = (op: string, device: DeviceName | undefined): DeviceName =>
   device === undefined ? defaultDevice() : checkDevice(op, device);
 
 /** One number everywhere; f32 unless `dtype` says otherwise. */
-export function full<D extends DType = "f32">(
-  shape: Shape,
-  value: number,
-  { dtype, device }: MakeOptions<D> = {},
-): Tensor<D> {
+export function full<D extends DType = "f32">(shape: Shape, value: number, options: MakeOptions<D> = {}): Tensor<D> {
+  checkOptions("full", options, makeRules);
+  const { dtype, device } = options;
   const type = checkDType("full", dtype ?? defaultFloat());
   if (type !== "bool") checkNumber("full", value, type); // any number but 0 is true
   return new Tensor<D>(makeNode("full", [], { shape, value, dtype: type }, deviceFor("full", device)));
@@ -79,8 +83,10 @@ export function arange<D extends DType = DType>(
   start: number,
   stop?: number,
   step = 1,
-  { dtype, device }: MakeOptions<D> = {},
+  options: MakeOptions<D> = {},
 ): Tensor<D> {
+  checkOptions("arange", options, makeRules);
+  const { dtype, device } = options;
   const [from, to] = stop === undefined ? [0, start] : [start, stop];
   if (step === 0) throw new ShapeError("arange: step must not be 0");
   if (![from, to, step].every(Number.isFinite))
@@ -95,8 +101,10 @@ export function linspace<D extends DType = "f32">(
   start: number,
   stop: number,
   count: number,
-  { dtype, device }: MakeOptions<D> = {},
+  options: MakeOptions<D> = {},
 ): Tensor<D> {
+  checkOptions("linspace", options, makeRules);
+  const { dtype, device } = options;
   if (!Number.isInteger(count) || count < 1)
     throw new ShapeError(`linspace: count must be a positive integer, got ${count}`);
   const steps = iota([count], 0, dtype ?? defaultFloat(), device);
@@ -104,7 +112,9 @@ export function linspace<D extends DType = "f32">(
 }
 
 /** The identity matrix. */
-export function eye<D extends DType = "f32">(n: number, { dtype, device }: MakeOptions<D> = {}): Tensor<D> {
+export function eye<D extends DType = "f32">(n: number, options: MakeOptions<D> = {}): Tensor<D> {
+  checkOptions("eye", options, makeRules);
+  const { dtype, device } = options;
   checkShape("eye", [n]);
   return iota([n, n], 0, "i32", device)
     .eq(iota([n, n], 1, "i32", device))
