@@ -91,8 +91,8 @@ export function zerosOf(
  * Which reasons are told: those of the lowest rank. What was not taken in one use may be taken in another, so other reasons say
  * more than that; and what had nothing to make zero any more says less than what had.
  */
-const rankOf = ({ reason, secondary }: Cause): number =>
-  Number(secondary) + (reason === "unselected" || reason === "unselected expert" ? 2 : 0);
+const rankOf = ({ reason, secondary }: Cause): number => Number(secondary) + (notTaken.has(reason) ? 2 : 0);
+const notTaken: ReadonlySet<ZeroReason> = new Set(["unselected", "unselected expert", "tie"]);
 
 function zerosOfPart({ class: cls, causes = [] }: AccountPart, zero: readonly number[]): Zero[] {
   const counts = new Map<NoPath, number>();
