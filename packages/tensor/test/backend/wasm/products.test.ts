@@ -146,6 +146,35 @@ test.each(["rows", "contract"] as const)(
   },
 );
 
+test.each(["rows", "contract"] as const)(
+  "grouped %s products of groups of 0 to 20 rows are exact, rows chosen or not, matrices transposed or not",
+  async (mode) => {
+    const offsets = [0];
+    for (let i = 0; i <= 20; i++) offsets.push(offsets[i] + ((8 * i) % 21));
+    const [m, k, n, groups] = [offsets[21] + 5, 70, 50, 21];
+    for (const dtype of ["f32", "f64"] as const)
+      for (const rows of [undefined, Array.from({ length: m }, (_, i) => ((i * 37) % 95) - 2)])
+        for (const transposed of [false, true]) {
+          const [items, depth] = mode === "rows" ? [groups, k] : [1, m];
+          const matrix = transposed ? [1, depth] : [n, 1];
+          const shape = mode === "rows" ? [groups, k, n] : [m, n];
+          const strides = mode === "rows" ? [k * n, ...matrix] : matrix;
+          await expectInterpreted({
+            op: "groupedMatmul",
+            attrs: { mode },
+            operands: [
+              dense(0, dtype, [rows ? 90 : m, k]),
+              strided(1, dtype, shape, strides, 0, items * depth * n),
+              { ...dense(2, "i32", [groups + 1]), data: Int32Array.from(offsets) },
+            ],
+            rows,
+            shape: mode === "rows" ? [m, n] : [groups, k, n],
+            dtype,
+          });
+        }
+  },
+);
+
 test("products of nothing are zeros", async () => {
   await expectInterpreted({
     op: "matmul",

@@ -107,6 +107,20 @@ export const at = (base: I32, index: I32, stride: I32 | number): I32 => i32.add(
 /** The smaller, for operands without effects: both are computed twice. */
 export const minimum = (f: Func, a: I32, b: I32): Local<"i32"> => f.let(select(i32.lt_s(a, b), a, b));
 
+/**
+ * Reads a word of each cache line of rows of so many bytes, but for what is left of 256. Nothing waits for such reads, so that many lines are
+ * on their way at once, in an order that the processor foresees; a kernel that finds them in its caches does not wait either. What is read
+ * and dropped stays in the code, because it could trap.
+ */
+export function touch(f: Func, from: I32, stride: I32, rows: I32, bytes: I32): void {
+  const [i, j, row] = [f.local("i32"), f.local("i32"), f.let(i32.add(from, 0))];
+  const end = f.let(i32.sub(bytes, 255));
+  f.for(i, 0, rows, 1, () => {
+    f.for(j, 0, end, 256, () => [0, 64, 128, 192].forEach((line) => f.drop(i32.load(i32.add(row, j), line))));
+    f.set(row, i32.add(row, stride));
+  });
+}
+
 /** Four rows of four become four columns. */
 export function transpose4(f: Func, rows: readonly V128[]): Local<"v128">[] {
   const [a, b, c, d] = rows.map((row) => f.let(row)) as V128[] as [V128, V128, V128, V128];

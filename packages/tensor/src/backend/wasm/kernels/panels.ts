@@ -12,8 +12,8 @@ import {
   type Local,
   type Module,
 } from "../assembler.ts";
-import { CHUNK, SCRATCH } from "./scratch.ts";
-import { at, minimum, transpose4 } from "./kernel.ts";
+import { CHUNK, FEW, SCRATCH } from "./scratch.ts";
+import { at, minimum, touch, transpose4 } from "./kernel.ts";
 
 /** The block of the result held in registers: rows × cols, cols a multiple of 4. */
 export interface RegisterTile {
@@ -34,7 +34,7 @@ export function definePackColumns(m: Module, { cols: width }: RegisterTile): Cal
 
       const asRows = (): void => {
         f.for(i, 0, p.k, 1, () => {
-          for (let x = 0; x < rowBytes; x += 16) f.do(v128.store(p.to, v128.load(p.from, x), x));
+          copyRow(f, p.from, p.to, width);
           f.set(p.to, i32.add(p.to, rowBytes));
           f.set(p.from, i32.add(p.from, p.rowStride));
         });
@@ -167,21 +167,21 @@ function interleave(f: Func, sources: readonly Local<"i32">[], target: I32): voi
 }
 
 /**
- * c = a·b, or c += a·b where `first` is 0, for the first `used` rows of a register tile: a is [k][rows], b is [k][cols], c has a
- * row stride in bytes.
+ * c = a·b, or c += a·b where `first` is 0, by how many rows of a register tile there are: a is [k][rows], b is [k][cols], c has a row
+ * stride in bytes, and so has b where it is not packed.
  */
-function defineMultiply(m: Module, { rows, cols }: RegisterTile, used: number): Callable<"void"> {
+function defineMultiplies(m: Module, { rows, cols }: RegisterTile, inPlace: boolean): Callable<"void">[] {
   const vectors = cols / 4;
   const unroll = 4;
-  return m.define(
-    { a: "i32", b: "i32", k: "i32", c: "i32", stride: "i32", first: "i32" },
-    "void",
-    (f, { a, b, k, c, stride, first }) => {
-      const sums = Array.from({ length: used }, () => Array.from({ length: vectors }, () => f.local("v128")));
+  const words = { a: "i32", b: "i32", bStride: "i32", k: "i32", c: "i32", stride: "i32", first: "i32" } as const;
+  return Array.from({ length: rows }, (_, last) =>
+    m.define(words, "void", (f, { a, b, bStride, k, c, stride, first }) => {
+      const sums = Array.from({ length: last + 1 }, () => Array.from({ length: vectors }, () => f.local("v128")));
       const right = Array.from({ length: vectors }, () => f.local("v128"));
       const left = f.local("v128");
       const step = (u: number): void => {
-        right.forEach((vector, j) => f.set(vector, v128.load(b, 4 * (u * cols + 4 * j))));
+        right.forEach((vector, j) => f.set(vector, v128.load(b, inPlace ? 16 * j : 4 * (u * cols + 4 * j))));
+        if (inPlace) f.set(b, i32.add(b, bStride));
         sums.forEach((row, r) => {
           f.set(left, v128.load32_splat(a, 4 * (u * rows + r)));
           row.forEach((sum, j) => f.set(sum, f32x4.madd(left, right[j]!, sum)));
@@ -190,7 +190,7 @@ function defineMultiply(m: Module, { rows, cols }: RegisterTile, used: number): 
       const steps = (count: number): void => {
         for (let u = 0; u < count; u++) step(u);
         f.set(a, i32.add(a, 4 * rows * count));
-        f.set(b, i32.add(b, 4 * cols * count));
+        if (!inPlace) f.set(b, i32.add(b, 4 * cols * count));
         f.set(k, i32.sub(k, count));
       };
       f.while(i32.ge_s(k, unroll), () => steps(unroll));
@@ -206,15 +206,16 @@ function defineMultiply(m: Module, { rows, cols }: RegisterTile, used: number): 
         () => store(false),
         () => store(true),
       );
-    },
+    }),
   );
 }
 
 /** Multiplies a block of packed rows by the packed columns beside it; `c` is the block's corner of the result, `pad` room for one register tile. */
 export function defineBlock(m: Module, tile: RegisterTile): Callable<"void"> {
   // By how many rows are there: the last rows of a small group are not padded with work.
-  const multiply = Array.from({ length: tile.rows }, (_, i) => defineMultiply(m, tile, i + 1));
+  const multiply = defineMultiplies(m, tile, false);
   const whole = multiply[tile.rows - 1]!;
+  const rowBytes = i32.const(4 * tile.cols);
   const settle = defineSettle(m, tile);
   const words = {
     a: "i32",
@@ -233,7 +234,8 @@ export function defineBlock(m: Module, tile: RegisterTile): Callable<"void"> {
     const aBytes = f.let(i32.mul(p.k, 4 * tile.rows));
     const wholeRows = f.let(i32.mul(i32.div_s(p.rows, tile.rows), tile.rows));
     const rest = f.let(i32.sub(p.rows, wholeRows));
-    const product = (kernel: Callable<"void">): void => f.do(call(kernel, a, p.b, p.k, corner, p.stride, p.first));
+    const product = (kernel: Callable<"void">): void =>
+      f.do(call(kernel, a, p.b, rowBytes, p.k, corner, p.stride, p.first));
     f.for(j, 0, p.cols, tile.cols, () => {
       f.set(a, p.a);
       f.set(corner, i32.add(p.c, i32.shl(j, 2)));
@@ -252,7 +254,7 @@ export function defineBlock(m: Module, tile: RegisterTile): Callable<"void"> {
         },
         () =>
           f.for(i, 0, p.rows, tile.rows, () => {
-            f.do(call(whole, a, p.b, p.k, p.pad, i32.const(4 * tile.cols), i32.const(1)));
+            f.do(call(whole, a, p.b, rowBytes, p.k, p.pad, rowBytes, i32.const(1)));
             f.do(call(settle, p.pad, corner, p.stride, i32.sub(p.rows, i), i32.sub(p.cols, j), p.first));
             next();
           }),
@@ -264,10 +266,12 @@ export function defineBlock(m: Module, tile: RegisterTile): Callable<"void"> {
 
 /**
  * `defineBlock` for columns that are not packed yet: a tile packs them for itself, some at a time, into its scratch. For few rows, or many
- * matrices with few rows each, that is cheaper than packing B once for all: it is read once and nothing is written back to memory.
+ * matrices with few rows each, that is cheaper than packing B once for all: it is read once and nothing is written back to memory. For
+ * fewer still it is not packed at all, if its columns are adjacent. No bit depends on which it is.
  */
 export function defineFreshBlock(m: Module, tile: RegisterTile): Callable<"void"> {
-  const pack = definePackChunk(m, tile);
+  const multiply = defineMultiplies(m, tile, true);
+  const pack = definePackColumns(m, tile);
   const block = defineBlock(m, tile);
   const words = {
     scratch: "i32",
@@ -282,50 +286,40 @@ export function defineFreshBlock(m: Module, tile: RegisterTile): Callable<"void"
     first: "i32",
   } as const;
   return m.define(words, "void", (f, p) => {
-    const [j, room] = [f.local("i32"), f.let(i32.add(p.scratch, SCRATCH.columns))];
+    const [j, l, room] = [f.local("i32"), f.local("i32"), f.let(i32.add(p.scratch, SCRATCH.columns))];
     const [a, pad] = [i32.add(p.scratch, SCRATCH.rows), f.let(i32.add(p.scratch, SCRATCH.pad))];
-    f.for(j, 0, p.cols, CHUNK, () => {
+    const few = f.let(i32.le_s(p.rows, FEW));
+    const adjacent = i32.and(i32.eq(p.colStride, 4), i32.or(few, i32.le_s(p.k, FEW)));
+    const whole = f.let(i32.mul(i32.and(p.cols, i32.const(-tile.cols)), adjacent));
+    f.if(whole, () => {
+      const [i, bytes] = [f.local("i32"), f.let(i32.shl(whole, 2))];
+      touch(f, p.b, p.rowStride, p.k, bytes);
+      f.for(i, 0, p.rows, tile.rows, () => {
+        const rows = minimum(f, i32.sub(p.rows, i), i32.const(tile.rows));
+        const [panel, line] = [f.let(at(a, i32.mul(i, p.k), 4)), f.let(at(p.c, i, p.stride))];
+        f.for(j, 0, bytes, 4 * tile.cols, () =>
+          multiply.forEach((kernel, r) =>
+            f.if(i32.eq(rows, r + 1), () =>
+              f.do(call(kernel, panel, i32.add(p.b, j), p.rowStride, p.k, i32.add(line, j), p.stride, p.first)),
+            ),
+          ),
+        );
+      });
+    });
+    f.for(j, whole, p.cols, CHUNK, () => {
       const cols = minimum(f, i32.sub(p.cols, j), i32.const(CHUNK));
-      f.do(call(pack, room, at(p.b, j, p.colStride), p.rowStride, p.colStride, cols, p.k));
+      const from = f.let(at(p.b, j, p.colStride));
+      f.if(i32.and(few, i32.eq(p.rowStride, 4)), () => touch(f, from, p.colStride, cols, i32.shl(p.k, 2)));
       const panelBytes = i32.mul(p.k, 4 * tile.cols);
+      f.for(l, 0, cols, tile.cols, () => {
+        const width = minimum(f, i32.sub(cols, l), i32.const(tile.cols));
+        const to = i32.add(room, i32.shl(i32.mul(l, p.k), 2));
+        f.do(call(pack, to, at(from, l, p.colStride), p.rowStride, p.colStride, width, p.k));
+      });
       const corner = i32.add(p.c, i32.shl(j, 2));
       f.do(call(block, a, room, panelBytes, p.k, corner, p.stride, p.rows, cols, p.first, pad));
     });
   });
-}
-
-/** Copies at most CHUNK columns of B, k rows deep, into panels. Strides in bytes. */
-function definePackChunk(m: Module, tile: RegisterTile): Callable<"void"> {
-  const pack = definePackColumns(m, tile);
-  const rowBytes = 4 * tile.cols;
-  return m.define(
-    { to: "i32", from: "i32", rowStride: "i32", colStride: "i32", cols: "i32", k: "i32" },
-    "void",
-    (f, p) => {
-      const panelBytes = f.let(i32.mul(p.k, rowBytes));
-      /** Row by row: each is adjacent in memory. */
-      const byRows = (): void => {
-        const panels = Array.from({ length: CHUNK / tile.cols }, (_, j) => f.let(at(p.to, i32.const(j), panelBytes)));
-        const i = f.local("i32");
-        f.for(i, 0, p.k, 1, () => {
-          panels.forEach((to, j) => {
-            copyRow(f, i32.add(p.from, j * rowBytes), to, tile.cols);
-            f.set(to, i32.add(to, rowBytes));
-          });
-          f.set(p.from, i32.add(p.from, p.rowStride));
-        });
-      };
-      const byPanels = (): void => {
-        const j = f.local("i32");
-        f.for(j, 0, p.cols, tile.cols, () => {
-          const cols = minimum(f, i32.sub(p.cols, j), i32.const(tile.cols));
-          f.do(call(pack, p.to, at(p.from, j, p.colStride), p.rowStride, p.colStride, cols, p.k));
-          f.set(p.to, i32.add(p.to, panelBytes));
-        });
-      };
-      f.if(i32.and(i32.eq(p.cols, CHUNK), i32.eq(p.colStride, 4)), byRows, byPanels);
-    },
-  );
 }
 
 /** Moves what exists of a register tile from the pad to the result, by the same sums as a whole tile. */

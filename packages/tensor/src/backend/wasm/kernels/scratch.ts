@@ -10,6 +10,9 @@ export const MOST_TILE_COLS = 512;
 /** Columns that a tile packs for itself at a time. Where they are adjacent, B is read in whole cache lines. */
 export const CHUNK = 64;
 
+/** With at most so many rows, or products in a sum, multiplying takes no longer than fetching and copying the columns would. */
+export const FEW = 96;
+
 const rowsBytes = 4 * MOST_TILE_ROWS * K_BLOCK + 4096; // zeros stand after the last panel
 const columnsBytes = 4 * CHUNK * K_BLOCK;
 

@@ -16,6 +16,9 @@ const OFFSETS: Record<string, number[]> = {
   "no rows at all": [0, 0, 0],
   "rows past the last offset": [0, 7, 8, 150],
   "single rows": [0, 1, 2, 3, 200],
+  "groups of 0 to 19 rows": Array.from({ length: 21 }, (_, i) => i).map((groups) =>
+    Array.from({ length: groups }, (_, i) => (7 * i) % 20).reduce((a, b) => a + b, 0),
+  ),
 };
 
 function random32(length: number, below: number): Int32Array {
@@ -105,9 +108,35 @@ describe.each(["rows", "contract"] as const)("%s", (mode) => {
   });
 
   test("sums longer than a block of k are complete", () => {
-    const p = problem(mode, [0, 3, 200], false, false, 600, 20);
-    const got = run(mode, p);
-    naive(mode, p).forEach((want, i) => expect(Math.abs(got[i]! - want)).toBeLessThan(1e-3));
+    for (const offsets of [[0, 3, 200], OFFSETS["groups of 0 to 19 rows"]!])
+      for (const register of [REGISTER_TILE, WIDE_REGISTER_TILE]) {
+        const p = problem(mode, offsets, false, false, 600, 20);
+        const got = run(mode, p, register);
+        naive(mode, p).forEach((want, i) => {
+          if (!(Math.abs(got[i]! - want) < 1e-3)) expect.fail(`element ${i} is ${got[i]}, not ${want}`);
+        });
+      }
+  });
+
+  test("sums of no products are zeros, whole register tiles of them too", () => {
+    const p = problem(mode, mode === "rows" ? [0, 3, 200] : [0, 0, 0], false, false, mode === "rows" ? 0 : 40, 48);
+    expect(run(mode, p).every((x) => Object.is(x, 0))).toBe(true);
+  });
+
+  test("the way a matrix is laid out changes no bit", () => {
+    for (const offsets of Object.values(OFFSETS))
+      for (const register of [REGISTER_TILE, WIDE_REGISTER_TILE])
+        for (const k of [37, 300]) {
+          const p = problem(mode, offsets, true, false, k, 45);
+          const { group, row, col } = p.shape.b;
+          const depth = mode === "rows" ? k : p.shape.m;
+          const b = new Float32Array(p.b.length);
+          for (let g = 0; g < b.length / group; g++)
+            for (let i = 0; i < depth; i++)
+              for (let j = 0; j < p.shape.n; j++) b[g * group + j * depth + i] = p.b[g * group + i * row + j * col]!;
+          const transposed = { ...p, b, shape: { ...p.shape, b: { group, row: 1, col: depth } } };
+          expect(run(mode, p, register)).toEqual(run(mode, transposed, register));
+        }
   });
 
   test("no split of the tiles changes a bit", () => {
@@ -159,6 +188,22 @@ test("an empty group contracts to exact zeros, and rows past the last offset are
   const size = p.shape.k * p.shape.n;
   expect(got.subarray(size, 2 * size).every((x) => Object.is(x, 0))).toBe(true);
   expect(got.every(Number.isFinite)).toBe(true);
+});
+
+test("no bit of a row depends on how many rows its group has", () => {
+  for (const register of [REGISTER_TILE, WIDE_REGISTER_TILE]) {
+    const together = problem("rows", OFFSETS["one group with everything"]!, false, false, 300, 45);
+    for (const offsets of Object.values(OFFSETS)) {
+      const { shape } = together;
+      const apart = {
+        ...together,
+        shape: { ...shape, groups: offsets.length - 1, b: { ...shape.b, group: 0 } },
+        offsets: Int32Array.from(offsets),
+      };
+      const size = offsets.at(-1)! * shape.n;
+      expect(run("rows", apart, register).subarray(0, size)).toEqual(run("rows", together, register).subarray(0, size));
+    }
+  }
 });
 
 test("the matrix of an empty group is never read", () => {
