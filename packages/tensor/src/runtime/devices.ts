@@ -46,14 +46,19 @@ let chosen: DeviceName = "wasm";
  */
 export function init(device: DeviceName | readonly DeviceName[], options: InitOptions = {}): Promise<DeviceName> {
   const names = [device].flat() as readonly DeviceName[];
-  const call = JSON.stringify([names, written(options)]);
+  const call = JSON.stringify([names, options && written(options)]);
   const lost = names.some((name) => live.get(name)?.failure);
-  const promise = (lost ? undefined : promised.get(call)) ?? startFirst(names, options);
+  const kept = lost ? undefined : promised.get(call);
+  if (kept) {
+    kept.then(setDefaultDevice, () => {}); // who gets it hears of its failure
+    return kept;
+  }
+  // Handled here and thrown again: what nobody waits for must not fail in silence.
+  const promise = startFirst(names, options).catch((error: unknown) => {
+    if (promised.get(call) === promise) promised.delete(call);
+    throw error;
+  });
   promised.set(call, promise);
-  promise.then(
-    (name) => void (chosen = name),
-    () => void (promised.get(call) === promise && promised.delete(call)),
-  );
   return promise;
 }
 
@@ -63,6 +68,7 @@ async function startFirst(names: readonly DeviceName[], options: InitOptions): P
   for (const name of names) {
     try {
       await start(name, options);
+      chosen = name;
       return name;
     } catch (error) {
       if (error instanceof ConfigError) throw error;

@@ -1,3 +1,5 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { afterEach, expect, test } from "vitest";
 import { ConfigError, defaultDevice, devices, init, ones, setDefaultDevice, shutdown } from "../../src/index.ts";
 
@@ -23,12 +25,25 @@ test("other options are refused, and the promise of before stays", async () => {
 test("a call that failed is tried again, and so is one from before a shutdown", async () => {
   const failed = init("tpu" as "cpu");
   await expect(failed).rejects.toThrow('init: unknown device "tpu"');
-  expect(init("tpu" as "cpu")).not.toBe(failed);
+  const again = init("tpu" as "cpu");
+  expect(again).not.toBe(failed);
+  await expect(again).rejects.toThrow(ConfigError);
   await expect(init(undefined as never)).rejects.toThrow(ConfigError);
   const first = init("cpu");
   await first;
   await shutdown();
   expect(init("cpu")).not.toBe(first);
+});
+
+test("a start that fails and that nobody waits for ends the program", async () => {
+  const program = 'import { init } from "@switchyard/tensor"; void init("tpu");';
+  const run = promisify(execFile)(process.execPath, ["--conditions=source", "--input-type=module", "-e", program]);
+  await expect(run).rejects.toThrow('init: unknown device "tpu"');
+});
+
+test("options that are none reject, as others do", async () => {
+  await init("cpu");
+  await expect(init("cpu", null as never)).rejects.toThrow("init: takes an object of options, got null");
 });
 
 test("a device that starts while devices() asks about it goes on", async () => {
