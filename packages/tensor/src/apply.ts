@@ -13,9 +13,9 @@ export function apply<P extends PrimitiveName, D extends DType = DType>(
   attrs: Attrs[P],
 ): Tensor<D> {
   const [first] = inputs;
-  const name = opName({ op, attrs } as AnyNode);
-  if (typeof first?.expectTensor !== "function") throw new DTypeError(`${name}: takes tensors, got ${inWords(first)}`);
-  first.expectTensor(name, inputs);
+  // Each copy of the library has a class of its own.
+  if (typeof first?.expectTensor !== "function" || inputs.some((x) => x?.constructor !== first.constructor))
+    refuse(opName({ op, attrs } as AnyNode), inputs);
   return first.derive(
     makeNode(
       op,
@@ -23,6 +23,13 @@ export function apply<P extends PrimitiveName, D extends DType = DType>(
       attrs,
     ),
   ) as Tensor<D>;
+}
+
+/** Tells which of the inputs is no tensor, or none of this copy of the library. */
+function refuse(op: string, inputs: readonly [Tensor, ...Tensor[]]): void {
+  for (const x of inputs)
+    if (typeof x?.expectTensor !== "function") throw new DTypeError(`${op}: takes tensors, got ${inWords(x)}`);
+  inputs[0].expectTensor(op, inputs);
 }
 
 /** One number everywhere, on the device of `like`. The number is data: changing it recompiles nothing. */

@@ -42,7 +42,10 @@ export const anObject: Rule = {
 /** A value for a message, on one line: of a plain object its keys, and of a function not its source. */
 export function inWords(value: unknown): string {
   if (typeof value === "function") return "a function";
-  const isPlain = typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+  const isPlain =
+    typeof value === "object" &&
+    value !== null &&
+    [Object.prototype, null].includes(Object.getPrototypeOf(value) as null);
   return isPlain ? `{ ${Object.keys(value).join(", ")} }` : String(value);
 }
 

@@ -1,4 +1,5 @@
 import { ShapeError } from "./errors.ts";
+import { inWords } from "./options.ts";
 import type { DType, Shape } from "./types.ts";
 
 /** Number of elements. */
@@ -25,8 +26,9 @@ export function stridesOf(shape: Shape): number[] {
   return strides;
 }
 
-/** `f32[2,3]`, as error messages and listings write a tensor. */
-export const describe = (t: { dtype: DType; shape: Shape }): string => `${t.dtype}[${t.shape.join(",")}]`;
+/** `f32[2,3]`, as error messages and listings write a tensor. What is none, because nobody checked types, is told in words. */
+export const describe = (t: { dtype: DType; shape?: Shape }): string =>
+  t.shape ? `${t.dtype}[${t.shape.join(",")}]` : inWords(t);
 
 /** An axis in `0..ndim-1`; negative axes count from the end. */
 export function normalizeAxis(op: string, axis: number, ndim: number): number {

@@ -9,6 +9,7 @@ import * as sg from "./functions/segments.ts";
 import * as tg from "./functions/tags.ts";
 import * as vw from "./functions/views.ts";
 import { makeNode, opName, type AnyNode } from "./node.ts";
+import { inWords } from "./options.ts";
 import { userLine } from "./provenance.ts";
 import { leafStorage, valueNode } from "./runtime/leaves.ts";
 import { readNode } from "./runtime/realize.ts";
@@ -84,7 +85,7 @@ export class Tensor<out D extends DType = DType> {
   expectTensor(op: string, operands: readonly unknown[]): Tensor {
     for (const x of operands)
       if (typeof x !== "number" && !isTensor(op, x))
-        throw new DTypeError(`${op}: takes tensors and numbers, got ${String(x)}`);
+        throw new DTypeError(`${op}: takes tensors and numbers, got ${inWords(x)}`);
     return this as Tensor;
   }
 

@@ -1,5 +1,5 @@
-import { ConfigError, Tensor, where } from "@switchyard/tensor";
-import { inWords } from "@switchyard/tensor/graph";
+import { ConfigError, where, type Tensor } from "@switchyard/tensor";
+import { inWords, isTensor } from "@switchyard/tensor/graph";
 
 /** How evenly experts are used; scalars, each computed when it is read. */
 export interface LoadMetrics {
@@ -23,7 +23,7 @@ export interface LoadMetrics {
  * @param counts `[E]`, such as `routing.counts`; floats, such as `importance(gates)`, do as well.
  */
 export function loadMetrics(counts: Tensor): LoadMetrics {
-  if (!(counts instanceof Tensor))
+  if (!isTensor("loadMetrics", counts))
     throw new ConfigError(`loadMetrics: takes the counts of a routing, a tensor [E], got ${inWords(counts)}`);
   const v = counts.dtype === "f64" ? counts : counts.cast("f32");
   const total = v.sum();

@@ -1,10 +1,11 @@
-import { ConfigError, crossEntropy, DTypeError, random, scope, ShapeError, Tensor } from "@switchyard/tensor";
+import { ConfigError, crossEntropy, DTypeError, random, scope, ShapeError, type Tensor } from "@switchyard/tensor";
 import {
   checkOptions,
   describe,
   flag,
   fullLike,
   inWords,
+  isTensor,
   iotaLike,
   nonNegative,
   oneOf,
@@ -253,7 +254,7 @@ function sumLosses(
 }
 
 function checkTokens(ids: Tensor, context: number): void {
-  if (!(ids instanceof Tensor))
+  if (!isTensor("transformer", ids))
     throw new ConfigError(`transformer: tokens must be i32[batch, steps], got ${inWords(ids)}`);
   if (ids.dtype !== "i32") throw new DTypeError(`transformer: tokens must be i32 (got ${describe(ids)})`);
   if (ids.ndim !== 2) throw new ShapeError(`transformer: tokens must be [batch, steps] (got ${describe(ids)})`);
