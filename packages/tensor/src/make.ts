@@ -41,7 +41,7 @@ export function tensor<T extends TensorData, D extends DType = DTypeOfData<T>>(
   data: T,
   options: TensorOptions<D> = {},
 ): Tensor<D> {
-  checkOptions("tensor", options, { ...makeRules, shape: anything });
+  checkOptions("tensor", options, tensorRules);
   const node = leafOf(data, options, options.device ?? defaultDevice());
   return new Tensor<D>(node, leafStorage(node));
 }
@@ -54,23 +54,27 @@ export interface MakeOptions<D extends DType = DType> {
 /** Of the right kind or not is told where it is used. */
 const anything: Rule = { must: "given", holds: () => true };
 const makeRules: Rules<MakeOptions> = { dtype: anything, device: anything };
+const tensorRules: Rules<TensorOptions> = { ...makeRules, shape: anything };
 
 const deviceFor = (op: string, device: DeviceName | undefined): DeviceName =>
   device === undefined ? defaultDevice() : checkDevice(op, device);
 
 /** One number everywhere; f32 unless `dtype` says otherwise. */
-export function full<D extends DType = "f32">(shape: Shape, value: number, options: MakeOptions<D> = {}): Tensor<D> {
-  checkOptions("full", options, makeRules);
+export const full = <D extends DType = "f32">(shape: Shape, value: number, options?: MakeOptions<D>): Tensor<D> =>
+  filled("full", shape, value, options);
+export const zeros = <D extends DType = "f32">(shape: Shape, options?: MakeOptions<D>): Tensor<D> =>
+  filled("zeros", shape, 0, options);
+export const ones = <D extends DType = "f32">(shape: Shape, options?: MakeOptions<D>): Tensor<D> =>
+  filled("ones", shape, 1, options);
+
+function filled<D extends DType>(op: string, shape: Shape, value: number, options: MakeOptions<D> = {}): Tensor<D> {
+  checkOptions(op, options, makeRules);
   const { dtype, device } = options;
-  const type = checkDType("full", dtype ?? defaultFloat());
-  if (type !== "bool") checkNumber("full", value, type); // any number but 0 is true
-  return new Tensor<D>(makeNode("full", [], { shape, value, dtype: type }, deviceFor("full", device)));
+  const type = checkDType(op, dtype ?? defaultFloat());
+  if (type !== "bool") checkNumber(op, value, type); // any number but 0 is true
+  return new Tensor<D>(makeNode("full", [], { shape, value, dtype: type }, deviceFor(op, device)));
 }
 
-export const zeros = <D extends DType = "f32">(shape: Shape, options?: MakeOptions<D>): Tensor<D> =>
-  full(shape, 0, options);
-export const ones = <D extends DType = "f32">(shape: Shape, options?: MakeOptions<D>): Tensor<D> =>
-  full(shape, 1, options);
 export const zerosLike = <D extends DType>(x: Tensor<D>): Tensor<D> => fullLike(x, 0, x.shape, x.dtype);
 export const onesLike = <D extends DType>(x: Tensor<D>): Tensor<D> => fullLike(x, 1, x.shape, x.dtype);
 

@@ -59,9 +59,9 @@ export interface LoadedRun {
  * @throws {ConfigError} if it is neither, or the run has no checkpoint yet.
  */
 export async function loadRun(dir: string): Promise<LoadedRun> {
-  const one = await isCheckpoint(dir);
-  const config = await readRun(one ? dirname(resolve(dir)) : dir);
-  if (!one && (await stepsIn(dir)).length === 0)
+  const isOne = await isCheckpoint(dir);
+  const config = await readRun(isOne ? dirname(resolve(dir)) : dir);
+  if (!isOne && (await stepsIn(dir)).length === 0)
     throw new ConfigError(`${dir} has no checkpoint yet; go on with npx switchyard train --resume ${dir}`);
   const tokenizer = characterTokenizer(config.vocabulary);
   const model = characterModel(tokenizer.size, config.model);
