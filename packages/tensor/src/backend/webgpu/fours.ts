@@ -1,8 +1,7 @@
 import type { LoopKernel, View } from "../../schedule/plan.ts";
 import type { Lowering } from "./lower.ts";
 import type { Shader } from "./shader.ts";
-import { isAligned } from "./space.ts";
-import { isOuter } from "./walk.ts";
+import { isAligned, isOuter } from "./space.ts";
 
 /**
  * Four neighbours along a row at each turn of a walk's loop: what lies together is read and written at once. The statements at each point are

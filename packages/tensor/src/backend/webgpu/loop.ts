@@ -4,14 +4,14 @@ import { bodyLines, storeLines, type Site } from "./body.ts";
 import { shaderFor, type Limits, type Lowered, type Lowering } from "./lower.ts";
 import { arrange, lowerRows, type RowKernel } from "./rows.ts";
 import { workgroupSize, type Dispatch, type Shader } from "./shader.ts";
-import { mergeLoop, splitPosition } from "./space.ts";
+import { isOuter, mergeLoop, splitPosition } from "./space.ts";
 import { totalOf, wordsOf } from "./totals.ts";
 
 /** A generated kernel: elementwise, by rows, or, where rows are few and long, in two passes over fixed pieces of them. */
 export function lowerLoop(kernel: LoopKernel, lowering: Lowering): Lowered {
   const merged = mergeLoop(kernel);
   if (sizeOf(merged.outer) === 0) return [];
-  if (merged.stages.every((s) => s.kind === "map" && s.over === "outer")) return [lowerElements(merged, lowering)];
+  if (merged.stages.every(isOuter)) return [lowerElements(merged, lowering)];
   const split = splitRows(merged, lowering);
   return split ? split.map((part) => lowerRows(part, lowering)) : [lowerRows(merged, lowering)];
 }

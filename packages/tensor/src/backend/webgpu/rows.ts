@@ -6,9 +6,9 @@ import { foursOf } from "./fours.ts";
 import { keptValues } from "./kept.ts";
 import { powerAtLeast, serialSize, shaderFor, type Limits, type Lowering } from "./lower.ts";
 import { workgroupSize, type Dispatch, type Shader } from "./shader.ts";
-import { splitPosition } from "./space.ts";
+import { isOuter, splitPosition } from "./space.ts";
 import { pack, packedType, totalOf, unpack, type Total } from "./totals.ts";
-import { isOuter, walkBody, walksOf, type Step } from "./walk.ts";
+import { walkBody, walksOf, type Step } from "./walk.ts";
 
 /** A kernel by rows, or one of the two passes that it is done in. */
 export interface RowKernel extends LoopKernel {

@@ -66,7 +66,8 @@ export function mergeBody(body: readonly Instruction[], change: (view: View) => 
   });
 }
 
-const isOuter = (stage: Stage): boolean => stage.kind === "map" && stage.over === "outer";
+type OuterMap = Extract<Stage, { kind: "map" }>;
+export const isOuter = (stage: Stage): stage is OuterMap => stage.kind === "map" && stage.over === "outer";
 
 /** The same kernel over as few axes as its views allow. */
 export function mergeLoop(kernel: LoopKernel): LoopKernel {

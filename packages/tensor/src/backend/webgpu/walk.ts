@@ -3,15 +3,13 @@ import { numberValues, operandsOf } from "../../schedule/reuse.ts";
 import { bodyLine, storeLines, type Site } from "./body.ts";
 import type { Kept } from "./kept.ts";
 import type { Shader } from "./shader.ts";
+import { isOuter } from "./space.ts";
 
 /** A stage and its position in the kernel. */
 export interface Step {
   readonly stage: Stage;
   readonly at: number;
 }
-
-type OuterMap = Extract<Stage, { kind: "map" }>;
-export const isOuter = (stage: Stage): stage is OuterMap => stage.kind === "map" && stage.over === "outer";
 
 /** The stages in order, those together that one walk along the row can do: none needs what another of them reduces to. */
 export function walksOf(stages: readonly Stage[]): Step[][] {
