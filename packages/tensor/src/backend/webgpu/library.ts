@@ -12,6 +12,10 @@ const library: Readonly<Record<string, string>> = {
   if (abs(x) >= 65520.0) { return select_f32(x > 0.0, infinity(), -infinity()); }
   return f32(f16(x));
 }`,
+  bounded_f16: `fn bounded_f16(x: vec4<f32>) -> vec4<f32> {
+  let bits = bitcast<vec4<u32>>(x);
+  return bitcast<vec4<f32>>(select(bits, (bits & vec4(0x80000000u)) | vec4(0x7f800000u), abs(x) >= vec4(65520.0)));
+}`,
   is_nan: `fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }`,
   is_finite: `fn is_finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) < 0x7f800000u; }`,
   ordered: `fn ordered(a: f32, b: f32) -> bool { return !is_nan(a) & !is_nan(b); }`,

@@ -4,7 +4,7 @@ import { fewPartials, shufflesAcross } from "./fold.ts";
 import { serialSize, shaderFor, type Lowered, type Lowering } from "./lower.ts";
 import { workgroupSize, type Dispatch } from "./shader.ts";
 import { totalOf } from "./totals.ts";
-import { elementType, fromElement, toElement } from "./wgsl.ts";
+import { elementType, fromElement, rounded, toElement } from "./wgsl.ts";
 
 type Scan = Extract<RoutineKernel, { op: "scan" }>;
 
@@ -36,7 +36,7 @@ let at = ${attrs.reverse ? "length - 1u - i" : "i"};
 let before = carry;
 let own = ${total.of(fromElement(dtype, `${from}[base + at]`))};
 carry = ${total.combine("carry", "own")};
-${to}[row * length + at] = ${toElement(dtype, total.value(attrs.exclusive ? "before" : "carry"))};
+${to}[row * length + at] = ${toElement(dtype, rounded(dtype, total.value(attrs.exclusive ? "before" : "carry")))};
 }`;
   return shader.finish(name, main, Math.ceil(rows / serialSize), serialSize);
 }
@@ -70,7 +70,7 @@ let t${c} = ${c === 0 ? "x0" : combine(`t${c - 1}`, `x${c}`)};`,
   );
   const writes = counts.map((c) => {
     const value = attrs.exclusive ? (c === 0 ? "before" : combine("before", `t${c - 1}`)) : combine("before", `t${c}`);
-    return `if (at + ${c}u < length) { ${to}[row * length + place(at + ${c}u, length)] = ${toElement(dtype, valueOf(value))}; }`;
+    return `if (at + ${c}u < length) { ${to}[row * length + place(at + ${c}u, length)] = ${toElement(dtype, rounded(dtype, valueOf(value)))}; }`;
   });
   const main = `let row = group;
 if (row >= ${shader.uint(rows)}) { return; }

@@ -9,7 +9,7 @@ import { workgroupSize, type Dispatch } from "./shader.ts";
 import { sortRows } from "./sort.ts";
 import { splitPosition } from "./space.ts";
 import { totalOf } from "./totals.ts";
-import { elementType, fromElement, heldAs, toElement, zeroOf } from "./wgsl.ts";
+import { elementType, fromElement, heldAs, rounded, toElement, zeroOf } from "./wgsl.ts";
 
 type Scatter = Extract<RoutineKernel, { op: "scatter" }>;
 
@@ -227,6 +227,6 @@ total = ${next};
 }
 }
 ${foldLanes([{ name: "total", type: heldAs(dtype) }], ([a], [b]) => [combine(a, b)])}
-if (present && lane == 0u) { ${shader.write(to, type)}[i] = ${toElement(numeric(dtype), "total")}; }`;
+if (present && lane == 0u) { ${shader.write(to, type)}[i] = ${toElement(numeric(dtype), rounded(dtype, "total"))}; }`;
   return shader.finish(name, main, Math.ceil(size / columns));
 }

@@ -21,7 +21,9 @@ export const toElement = (dtype: DType, value: string): string =>
 /** The same of four numbers at once. */
 export const fromElements = (dtype: DType, elements: string): string =>
   dtype === "f16" ? `vec4<f32>(${elements})` : elements;
-export const toElements = (dtype: DType, values: string): string => (dtype === "f16" ? `vec4<f16>(${values})` : values);
+/** Of numbers that are not rounded to the dtype yet. */
+export const toElements = (dtype: DType, values: string): string =>
+  dtype === "f16" ? `vec4<f16>(bounded_f16(${values}))` : values;
 
 /** A number computed in 32 bits as a value of its dtype. */
 export const rounded = (dtype: DType, value: string): string => (dtype === "f16" ? `round_f16(${value})` : value);

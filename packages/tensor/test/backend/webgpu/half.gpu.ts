@@ -121,4 +121,28 @@ describe.runIf(has).each(["hardware", "software"] as const)("in f16, by the kern
     const x = tensor([60000, -60000], { device: "webgpu", dtype: "f16" });
     expect([...(await x.add(x).mul(0.25).data())]).toEqual([Infinity, -Infinity]);
   });
+
+  test.each<readonly [string, (x: Tensor) => Tensor]>([
+    ["a running sum", (x) => x.cumsum(0)],
+    ["a running product", (x) => x.cumprod(0)],
+    [
+      "a sum of duplicates",
+      (x) => scatter(x, tensor([0, 0, 0, 0], { device: x.device, dtype: "i32" }) as Tensor<"i32">, [4]),
+    ],
+    ["a product", (x) => x.reshape([4, 1]).matmul(x.reshape([1, 4]))],
+    [
+      "a grouped product",
+      (x) =>
+        groupedMatmul(
+          x.reshape([4, 1]),
+          x.reshape([1, 1, 4]),
+          tensor([0, 4], { device: x.device, dtype: "i32" }) as Tensor<"i32">,
+        ),
+    ],
+  ])("what is beyond 65,504 is infinite in %s", async (_, make) => {
+    for (const value of [60000, -60000]) {
+      const x = (device: DeviceName): Tensor => tensor(new Float32Array(4).fill(value), { device, dtype: "f16" });
+      expect([...(await make(x("webgpu")).data())]).toEqual([...(await make(x("cpu")).data())]);
+    }
+  });
 });

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { makeProgram, type Constraints, type Program } from "../../../src/backend/webgpu/program.ts";
 import type { SubgroupSizes } from "../../../src/backend/webgpu/shader.ts";
-import { softmax, tensor, type Tensor } from "../../../src/index.ts";
+import { scatter, softmax, tensor, type Tensor } from "../../../src/index.ts";
 import { createScheduler } from "../../../src/schedule/schedule.ts";
 import { build, steps } from "../../schedule/randomGraph.ts";
 
@@ -144,4 +144,16 @@ test("no dispatch binds more buffers than a stage may have, whatever the graph",
     }),
     { numRuns: process.env.SWITCHYARD_DEEP ? 2000 : 200 },
   );
+});
+
+test("whatever stores an f16 first makes infinite what is beyond its range, since WGSL leaves the conversion open", () => {
+  const x = at(32, 32).cast("f16");
+  const index = tensor(new Int32Array(32), { dtype: "i32", device: "cpu" }) as Tensor<"i32">;
+  const graphs = [x.cumsum(1), x.cumprod(1), scatter(x, index, [4, 32]), x.matmul(x), x.add(x)];
+  for (const serial of [true, false])
+    for (const graph of graphs) {
+      const { plan } = createScheduler()({ roots: [graph.node], donated: new Set() });
+      const { code } = makeProgram(plan, { ...constraints, serial }).dispatches.at(-1)!;
+      expect(code.split("fn main").at(-1)).toMatch(/(round|bounded)_f16\(/);
+    }
 });
