@@ -1,4 +1,4 @@
-import type { LoopKernel, View } from "../../schedule/plan.ts";
+import type { Instruction, LoopKernel, Stage, Store, View } from "../../schedule/plan.ts";
 import type { Lowering } from "./lower.ts";
 import type { Shader } from "./shader.ts";
 import { isAligned, isOuter } from "./space.ts";
@@ -50,20 +50,31 @@ export class Fours {
   }
 }
 
+/** Statements of a kernel beyond which it is not written out four times: to compile takes longer than in proportion. */
+const mostStatements = 64;
+
 /**
- * What makes the fours of each walk, on an adapter that gains by them: one that runs a loop's every statement for what it is. Memory that
+ * What makes the fours of each walk, on an adapter that gains by them: one that runs a loop's every statement for what it is. Nothing is gained
+ * where nothing lies together, and a guard is a branch, four of which in a row take such an adapter's compiler tens of seconds. Memory that
  * is anywhere read or written in another way is read and written an element at a time, since what is written can be bound as one type only.
  */
 export function foursOf(shader: Shader, { row, stages }: LoopKernel, lowering: Lowering): (() => Fours) | undefined {
   if (!lowering.limits.serial || row.length === 0 || row.at(-1)! % 4 !== 0) return undefined;
-  const single = new Set<number>();
-  for (const stage of stages) {
-    const stores = stage.kind === "map" ? stage.stores : [];
-    for (const access of [...stage.body, ...stores]) {
-      if (!("buffer" in access)) continue;
-      const together = !isOuter(stage) && !("index" in access) && isAligned(access.view);
-      if (!together) single.add(lowering.canonical(access.buffer));
-    }
-  }
-  return () => new Fours(shader, (buffer) => !single.has(lowering.canonical(buffer)));
+  const walked = stages.filter((stage) => !isOuter(stage)).flatMap(statementsOf);
+  if (walked.length > mostStatements || walked.some(isGuarded)) return undefined;
+  const together = walked.filter((s) => "buffer" in s && isAligned(s.view));
+  const single = new Set(
+    stages
+      .flatMap(statementsOf)
+      .flatMap((s) => ("buffer" in s && !together.includes(s) ? [lowering.canonical(s.buffer)] : [])),
+  );
+  return together.length > 0 ? () => new Fours(shader, (buffer) => !single.has(lowering.canonical(buffer))) : undefined;
 }
+
+type Statement = Instruction | Store;
+
+const statementsOf = (stage: Stage): readonly Statement[] =>
+  stage.kind === "map" ? [...stage.body, ...stage.stores] : stage.body;
+
+const isGuarded = (s: Statement): boolean =>
+  ("op" in s && (s.op === "gather" || s.op === "inside")) || ("view" in s && s.view.bounds !== undefined);
